@@ -1,0 +1,89 @@
+"""Values: one frozen Settings, made from flags, then REGROW_... environment, then defaults."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+import msgspec
+
+from regrow.actors.wire import Mode
+from regrow.runtime.errors import ConfigError
+
+Durability = Literal["always", "everysec"]
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def default_data_dir() -> Path:
+    """``$XDG_STATE_HOME/regrow``, or ``~/.local/state/regrow``."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "regrow"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set. Durations are seconds (``_s``), sizes bytes (``_bytes``)."""
+
+    mode: Mode = Mode.PUSH
+    workers: int = 2  # workers in the tree's pool
+    slots: int = 2  # tasks that one worker runs at once
+    host: str = "127.0.0.1"  # of the gateway
+    port: int = 8000  # of the gateway; 0 picks a free one
+    dispatcher_host: str = "127.0.0.1"
+    dispatcher_port: int = 5555  # of the dispatcher, in push and pull; 0 picks a free one
+    redis_url: str = ""  # "" runs the embedded store
+    data_dir: Path = msgspec.field(default_factory=default_data_dir)
+    durability: Durability = "always"  # of the embedded store
+    import_path: tuple[Path, ...] = ()  # directories that user code may import from
+    max_payload_bytes: int = 64 * 1024 * 1024  # of one function, one call's parameters, or one result
+    max_queued: int = 1_000_000  # queued tasks above which submits are answered 429
+    retention_s: float = 24 * 3600.0  # how long an ended task is kept
+    drain_s: float = 10.0  # how long a stop waits for running tasks
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def checked(self) -> Self:
+        """Itself, if it makes sense.  Raises ConfigError that names the flag and the fix."""
+        for name in ("port", "dispatcher_port"):
+            if not 0 <= getattr(self, name) <= 65535:
+                raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: use 0 (a free port) to 65535")
+        for name in ("workers", "slots"):
+            if not 1 <= getattr(self, name) <= 1024:
+                raise ConfigError(f"--{name} {getattr(self, name)}: use 1 to 1024")
+        if self.host not in LOOPBACK:
+            raise ConfigError(
+                f"--host {self.host}: regrow runs any code that it is sent and has no access tokens yet, so it listens on "
+                "this machine only; use --host 127.0.0.1 and reach it through a tunnel (ssh -L 8000:127.0.0.1:8000 ...)"
+            )
+        if self.dispatcher_host not in LOOPBACK:
+            raise ConfigError(
+                f"--dispatcher-host {self.dispatcher_host}: workers are not authenticated yet, so the dispatcher listens "
+                "on this machine only; use 127.0.0.1 and a tunnel"
+            )
+        for folder in self.import_path:
+            if not folder.is_dir():
+                raise ConfigError(f"--import-path {folder}: there is no such directory")
+        return self
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, object]:
+    """The settings named by REGROW_... variables, as plain values for ``build``.  Unknown names are left alone."""
+    found: dict[str, object] = {}
+    for field in msgspec.structs.fields(Settings):
+        text = environ.get("REGROW_" + field.name.upper())
+        if text is not None:
+            found[field.name] = text.split(os.pathsep) if field.name == "import_path" else text
+    return found
+
+
+def build(environ: Mapping[str, str], **flags: object) -> Settings:
+    """Settings from flags (``None`` means not given) over environment over defaults.  Raises ConfigError."""
+    values = from_environment(environ) | {name: value for name, value in flags.items() if value is not None}
+    try:
+        return msgspec.convert(values, Settings, strict=False, dec_hook=_decode).checked()
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"settings: {error}") from None
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path:
+        return Path(str(value)).expanduser().absolute()
+    raise NotImplementedError(kind)

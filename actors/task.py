@@ -1,0 +1,202 @@
+"""Values: a task, its states, and how it can end.
+
+::
+
+    QUEUED ──CLAIM──▶ RUNNING ──SUCCEED──▶ COMPLETED
+      ▲  │               │
+      │  └──GIVE_UP──────┼───FAIL / GIVE_UP──▶ FAILED
+      └──CRASH, LOSE_WORKER, GIVE_BACK──┘
+
+``TRANSITIONS`` is the whole truth; the store's scripts enforce the same moves atomically, fenced by attempt and owner.
+"""
+
+from enum import StrEnum
+from typing import Final, NewType
+
+import msgspec
+
+from regrow.runtime.errors import InvalidTransition
+
+TaskId = NewType("TaskId", str)  # UUID4 text
+FunctionId = NewType("FunctionId", str)  # UUID4 text
+Digest = NewType("Digest", str)  # hex SHA-256 of a function's bytes
+WorkerId = NewType("WorkerId", str)  # one incarnation of one worker: "worker-0@host/3f9c21aa"
+
+MAX_ATTEMPTS: Final = 3  # deaths of its slot before a task is quarantined
+MAX_LOST_WORKERS: Final = 10  # workers lost under a task before it ends worker_lost
+RETENTION_S: Final = 24 * 3600.0  # how long an ended task is kept
+
+
+class State(StrEnum):
+    """Where a task stands, in the words of the REST API."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+class Move(StrEnum):
+    """What can happen to a task."""
+
+    CLAIM = "claim"  # a dispatcher takes it: attempt + 1, owner set
+    SUCCEED = "succeed"  # its function returned
+    FAIL = "fail"  # its function raised, or its payload or value cannot travel
+    CRASH = "crash"  # its slot died and it may run again
+    LOSE_WORKER = "lose_worker"  # its worker was lost and it may run again
+    GIVE_BACK = "give_back"  # it was claimed but never started
+    GIVE_UP = "give_up"  # it has died too often, or must not run again
+
+
+TRANSITIONS: Final = {
+    (State.QUEUED, Move.CLAIM): State.RUNNING,
+    (State.RUNNING, Move.SUCCEED): State.COMPLETED,
+    (State.RUNNING, Move.FAIL): State.FAILED,
+    (State.RUNNING, Move.GIVE_UP): State.FAILED,
+    (State.RUNNING, Move.CRASH): State.QUEUED,
+    (State.RUNNING, Move.LOSE_WORKER): State.QUEUED,
+    (State.RUNNING, Move.GIVE_BACK): State.QUEUED,
+}
+FINAL: Final = frozenset(State) - {state for state, _ in TRANSITIONS}
+
+
+def after(state: State, move: Move, story: str = "") -> State:
+    """The state that ``move`` leads to.  Raises InvalidTransition, with ``story``, for a move the table does not have."""
+    try:
+        return TRANSITIONS[state, move]
+    except KeyError:
+        raise InvalidTransition(f"no move {move} from {state}{': ' + story if story else ''}") from None
+
+
+class FailureKind(StrEnum):
+    """Why a task FAILED: a closed list, part of the API."""
+
+    RAISED = "raised"  # the function's own exception
+    UNPICKLABLE = "unpicklable"  # the value or the exception cannot travel
+    UNLOADABLE = "unloadable"  # the function or its parameters do not load
+    CORRUPT_PAYLOAD = "corrupt_payload"
+    CRASHED = "crashed"  # its slot died, and it may not run again
+    QUARANTINED = "quarantined"  # its slot died max_attempts times
+    OOM = "oom"
+    TIMED_OUT = "timed_out"
+    LIMIT = "limit"
+    WORKER_LOST = "worker_lost"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    DEPENDENCY_FAILED = "dependency_failed"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a task failed, as data. ``exception`` is the pickled exception, where it can be pickled."""
+
+    kind: FailureKind
+    type: str
+    message: str
+    traceback: str = ""
+    exception: bytes | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One claim of a task. Times are the store's clock, Unix seconds; ``outcome`` is "completed", a failure kind, or ""."""
+
+    number: int
+    worker: str
+    started_at: float
+    ended_at: float | None = None
+    outcome: str = ""
+
+
+class TaskRecord(msgspec.Struct, frozen=True):
+    """A task as the store has it. ``value`` is the pickled return value, ``None`` unless COMPLETED (and asked for)."""
+
+    task_id: TaskId
+    function_id: FunctionId
+    status: State
+    submitted_at: float
+    finished_at: float | None = None
+    attempts: tuple[Attempt, ...] = ()
+    value: bytes | None = None
+    failure: Failure | None = None
+
+
+class NewTask(msgspec.Struct, frozen=True):
+    """A task to be submitted; its id is made by the submitter, so that a repeated submit is the same submit."""
+
+    task_id: TaskId
+    function_id: FunctionId
+    params: bytes  # pickle of ((args...), {kwargs})
+    max_attempts: int | None = None  # None: the function's
+
+
+class FunctionRecord(msgspec.Struct, frozen=True):
+    """A registered function. ``payload`` is the official base64 text; ``digest`` is of the bytes it stands for."""
+
+    function_id: FunctionId
+    name: str
+    payload: str
+    digest: Digest
+    size_bytes: int
+    registered_at: float
+    max_attempts: int = MAX_ATTEMPTS
+    modules: tuple[str, ...] = ()  # modules that its pickle refers to by name
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A task that a dispatcher has taken for one worker."""
+
+    task_id: TaskId
+    attempt: int
+    worker: WorkerId
+    digest: Digest
+    params: bytes
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one attempt ended, as its worker saw it.
+
+    Exactly one of the two is set. ``ran_s`` is the time that the slot spent on it, in seconds.
+    ``value`` is the pickled return value.
+    """
+
+    task_id: TaskId
+    attempt: int
+    value: bytes | None = None
+    failure: Failure | None = None
+    ran_s: float = 0.0
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What a dispatcher asks the store to write about one claim. ``outcome`` goes with SUCCEED, FAIL and CRASH."""
+
+    task_id: TaskId
+    attempt: int
+    move: Move  # SUCCEED, FAIL, CRASH, LOSE_WORKER or GIVE_BACK; the store turns it into GIVE_UP where a limit is reached
+    worker: WorkerId
+    outcome: Outcome | None = None
+
+
+class Verdict(StrEnum):
+    """The store's answer to one settlement."""
+
+    STORED = "stored"  # the task has ended
+    REQUEUED = "requeued"  # the task is QUEUED again, at the front
+    STALE = "stale"  # the claim was no longer current: nothing changed
+    VANISHED = "vanished"  # there is no such record any more
+
+
+class WorkerRecord(msgspec.Struct, frozen=True):
+    """A registered worker, as its dispatcher reports it once a second. ``last_beat`` is Unix seconds."""
+
+    worker_id: WorkerId
+    name: str
+    host: str
+    pid: int
+    mode: str
+    slots: int
+    busy: int
+    last_beat: float
+    python: str
+    dill: str
+    is_draining: bool = False
+    dispatcher: str = ""
+    path: str = ""  # place in its own supervision tree, "" when it has none

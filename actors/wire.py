@@ -1,0 +1,180 @@
+"""Values: what a worker and its dispatcher say to each other: two closed unions over one ZeroMQ connection.
+
+::
+
+    worker (DEALER)                          dispatcher (ROUTER)
+      Hello ───────────────────────────────▶   who, how many slots, what it still holds
+      ◀─────────────────────────────── Welcome   (or Refused: it ends with that reason)
+      Grant (pull only) ───────────────────▶
+      ◀─────────────────────────────────── Run   many tasks per message
+      NeedCode ────────────────────────────▶   digests it has not cached
+      ◀────────────────────────────────── Code
+      Done ────────────────────────────────▶   many outcomes per message; kept and sent again until acknowledged
+      ◀─────────────────────────────────── Ack
+      ◀──────────────────────────────── Recall   give back unstarted tasks, another worker is idle
+      GaveBack ────────────────────────────▶
+      ◀────────────────────────────────── Drop   these leases are gone: kill them, forget their outcomes
+      Beat, every second ──────────────────▶
+      ◀─────────────────────────────── Reflect   answer to each Beat: the dispatcher lives
+      ◀───────────────────────────── WhoAreYou   it spoke without being registered: say Hello again
+      Leaving ─────────────────────────────▶   draining: no more work, please
+
+One message is one frame of msgpack. A batch is cut at ``BATCH_BYTES``, so a large payload travels in a message of its own.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from regrow.actors.task import Digest, Outcome, TaskId, WorkerId
+
+PROTOCOL: Final = 1  # version of this file's meaning; a worker and a dispatcher must agree on it
+BATCH_TASKS: Final = 512  # tasks or outcomes per message, at most
+BATCH_BYTES: Final = 4 * 1024 * 1024  # payload bytes per message, unless one item alone is larger
+
+
+class Mode(StrEnum):
+    """Placement policy: who decides that a worker has room."""
+
+    LOCAL = "local"  # dispatcher fills workers inside its own tree, over a unix socket
+    PULL = "pull"  # workers grant credits
+    PUSH = "push"  # dispatcher fills workers up to their capacity
+
+
+class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One task under one attempt."""
+
+    task_id: TaskId
+    attempt: int
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello", forbid_unknown_fields=True):
+    """First word of a worker, and again whenever it is asked who it is.
+
+    ``held``: leases that are queued or running in it; ``done``: leases whose outcomes wait for an Ack.
+    ``tree`` and ``path`` place it in a supervision tree, both "" when it has none.
+    """
+
+    protocol: int
+    worker: WorkerId
+    name: str
+    host: str
+    pid: int
+    mode: Mode
+    slots: int
+    python: str
+    dill: str
+    held: list[Lease] = []
+    done: list[Lease] = []
+    tree: str = ""
+    path: str = ""
+    is_draining: bool = False
+
+
+class Beat(msgspec.Struct, frozen=True, tag="beat", forbid_unknown_fields=True):
+    """I live. ``busy`` slots are at work."""
+
+    busy: int
+
+
+class Grant(msgspec.Struct, frozen=True, tag="grant", forbid_unknown_fields=True):
+    """Pull mode: the worker's free slots now, an absolute number; it replaces the former grant."""
+
+    free: int
+
+
+class NeedCode(msgspec.Struct, frozen=True, tag="need_code", forbid_unknown_fields=True):
+    """Digests whose functions the worker has been asked to run but does not have."""
+
+    digests: list[Digest]
+
+
+class Done(msgspec.Struct, frozen=True, tag="done", forbid_unknown_fields=True):
+    """Ended attempts."""
+
+    outcomes: list[Outcome]
+
+
+class GaveBack(msgspec.Struct, frozen=True, tag="gave_back", forbid_unknown_fields=True):
+    """Leases that the worker never started and will not start."""
+
+    leases: list[Lease]
+
+
+class Leaving(msgspec.Struct, frozen=True, tag="leaving", forbid_unknown_fields=True):
+    """The worker drains: it finishes what runs and takes nothing new.  With ``is_final``, it is gone after this."""
+
+    is_final: bool = False
+
+
+FromWorker = Hello | Beat | Grant | NeedCode | Done | GaveBack | Leaving
+
+
+class Welcome(msgspec.Struct, frozen=True, tag="welcome", forbid_unknown_fields=True):
+    """The worker is registered with this dispatcher incarnation."""
+
+    dispatcher: str
+    beat_interval_s: float
+    window_s: float
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused", forbid_unknown_fields=True):
+    """The worker cannot work here; it ends with ``reason``, which says what to change."""
+
+    reason: str
+
+
+class TaskToRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One task, its function named by digest. ``expected_s``: recent run time of the function, ``None`` if unknown."""
+
+    task_id: TaskId
+    attempt: int
+    digest: Digest
+    params: bytes
+    expected_s: float | None = None
+
+
+class Run(msgspec.Struct, frozen=True, tag="run", forbid_unknown_fields=True):
+    """Tasks to run, in this order."""
+
+    tasks: list[TaskToRun]
+
+
+class Code(msgspec.Struct, frozen=True, tag="code", forbid_unknown_fields=True):
+    """Function bytes by digest; ``None`` where the store no longer has them."""
+
+    functions: dict[Digest, bytes | None]
+
+
+class Ack(msgspec.Struct, frozen=True, tag="ack", forbid_unknown_fields=True):
+    """The store has these outcomes, or has refused them for good: forget them."""
+
+    leases: list[Lease]
+
+
+class Recall(msgspec.Struct, frozen=True, tag="recall", forbid_unknown_fields=True):
+    """Give back up to ``count`` unstarted tasks, newest first."""
+
+    count: int
+
+
+class Drop(msgspec.Struct, frozen=True, tag="drop", forbid_unknown_fields=True):
+    """These leases belong to somebody else now: stop them, forget their outcomes."""
+
+    leases: list[Lease]
+
+
+class Reflect(msgspec.Struct, frozen=True, tag="reflect", forbid_unknown_fields=True):
+    """Answer to a Beat."""
+
+
+class WhoAreYou(msgspec.Struct, frozen=True, tag="who_are_you", forbid_unknown_fields=True):
+    """A message came from a worker that is not registered here."""
+
+
+ToWorker = Welcome | Refused | Run | Code | Ack | Recall | Drop | Reflect | WhoAreYou
+
+encode = msgspec.msgpack.Encoder().encode
+decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
+decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode

@@ -8,16 +8,11 @@ from typing import Literal, Self
 import msgspec
 
 from regrow.actors.wire import Mode
+from regrow.runtime.endpoints import default_data_dir
 from regrow.runtime.errors import ConfigError
 
 Durability = Literal["always", "everysec"]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def default_data_dir() -> Path:
-    """``$XDG_STATE_HOME/regrow``, or ``~/.local/state/regrow``."""
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "regrow"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,9 +26,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dispatcher_host: str = "127.0.0.1"
     dispatcher_port: int = 5555  # of the dispatcher, in push and pull; 0 picks a free one
     redis_url: str = ""  # "" runs the embedded store
-    data_dir: Path = msgspec.field(default_factory=default_data_dir)
+    data_dir: str = msgspec.field(default_factory=lambda: str(default_data_dir()))
     durability: Durability = "always"  # of the embedded store
-    import_path: tuple[Path, ...] = ()  # directories that user code may import from
+    import_path: tuple[str, ...] = ()  # directories that user code may import from
     max_payload_bytes: int = 64 * 1024 * 1024  # of one function, one call's parameters, or one result
     max_queued: int = 1_000_000  # queued tasks above which submits are answered 429
     retention_s: float = 24 * 3600.0  # how long an ended task is kept
@@ -59,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "on this machine only; use 127.0.0.1 and a tunnel"
             )
         for folder in self.import_path:
-            if not folder.is_dir():
+            if not Path(folder).is_dir():
                 raise ConfigError(f"--import-path {folder}: there is no such directory")
         return self
 
@@ -78,12 +73,15 @@ def build(environ: Mapping[str, str], **flags: object) -> Settings:
     """Settings from flags (``None`` means not given) over environment over defaults.  Raises ConfigError."""
     values = from_environment(environ) | {name: value for name, value in flags.items() if value is not None}
     try:
-        return msgspec.convert(values, Settings, strict=False, dec_hook=_decode).checked()
+        settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"settings: {error}") from None
+    return msgspec.structs.replace(
+        settings,
+        data_dir=_absolute(settings.data_dir),
+        import_path=tuple(map(_absolute, settings.import_path)),
+    ).checked()
 
 
-def _decode(kind: type, value: object) -> object:
-    if kind is Path:
-        return Path(str(value)).expanduser().absolute()
-    raise NotImplementedError(kind)
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())

@@ -170,7 +170,9 @@ class Settlement(msgspec.Struct, frozen=True):
 
     task_id: TaskId
     attempt: int
-    move: Move  # SUCCEED, FAIL, CRASH, LOSE_WORKER or GIVE_BACK; the store turns it into GIVE_UP where a limit is reached
+    move: (
+        Move  # SUCCEED, FAIL, CRASH, LOSE_WORKER or GIVE_BACK; the store turns it into GIVE_UP where a limit is reached
+    )
     worker: WorkerId
     outcome: Outcome | None = None
 

@@ -6,6 +6,7 @@ An event is a constant dotted name with typed fields. Every record carries ``act
 import logging
 import os
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -36,7 +37,7 @@ def configure(level: str = "info", *, actor: str = "", incarnation: int = 0) -> 
 COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 
 
-def _text(_logger: object, _method: str, event: dict[str, Any]) -> str:
+def _text(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
     """``12:00:01.123 worker-0  child.down  reason=overdue silent_s=3.0``"""
     level = event.pop("level", "info")
     stamp = event.pop("timestamp", "")[:12]

@@ -78,6 +78,16 @@ class ExitReason(msgspec.Struct, frozen=True):
         """Normal in OTP's sense: ``normal`` and ``shutdown``; everything else is abnormal."""
         return self.kind in (ReasonKind.NORMAL, ReasonKind.SHUTDOWN)
 
+    @property
+    def is_from_outside(self) -> bool:
+        """Whether somebody else ended it: SIGKILL, or a request to stop (``shutdown`` with a detail is its own giving up).
+
+        The kernel's out-of-memory kill cannot be told from another SIGKILL.
+        """
+        if self.kind is ReasonKind.SIGNAL:
+            return self.detail in ("SIGKILL", "SIGTERM")
+        return self.kind is ReasonKind.SHUTDOWN and not self.detail
+
     def __str__(self) -> str:
         return f"{self.kind}:{self.detail}" if self.detail else str(self.kind)
 

@@ -1,0 +1,90 @@
+"""Shell: ``regrow up``, ``regrow dispatcher`` and ``regrow worker``."""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from regrow.actors.flags import CodeFlags, CommonFlags, StoreFlags, TreeFlags
+from regrow.actors.settings import Settings
+from regrow.actors.wire import Mode
+
+app = App()
+DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
+
+
+@app.command
+def up(*, flags: TreeFlags = TreeFlags()) -> int:
+    """Run the whole tree, until Ctrl-C or SIGTERM: store, dispatcher, workers, gateway."""
+    from regrow.actors.picture import show_tree
+    from regrow.actors.system import launch
+
+    settings = flags.settings()
+    _log_as("root", settings)
+    console = Console(highlight=False)
+    return launch(settings, lambda tree, places: show_tree(console, tree, places))
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DispatcherFlags(CommonFlags, StoreFlags, CodeFlags):
+    """One dispatcher."""
+
+    mode: Annotated[Mode | None, Parameter(name=["--mode", "-m"])] = None
+    "push: it fills workers; pull: workers ask; local: with a worker of its own, without a TCP port (default push)"
+    dispatcher_port: Annotated[int | None, Parameter(name=["--port", "-p"])] = None
+    "where workers join; 0 picks a free one (default 5555)"
+    slots: Annotated[int | None, Parameter(name=["--slots", "-w"])] = None
+    "local: tasks that run at once (default 2)"
+    retention_s: float | None = None
+    "seconds that an ended task is kept (default a day)"
+
+
+@app.command
+def dispatcher(*, flags: DispatcherFlags = DispatcherFlags()) -> int:
+    """Run a dispatcher alone, on the store at --redis-url (default redis://127.0.0.1:6379/0)."""
+    from regrow.actors.alone import run_dispatcher
+
+    settings = flags.settings(redis_url=flags.redis_url or DEFAULT_REDIS)
+    _log_as("dispatcher", settings)
+    return run_dispatcher(settings)
+
+
+@app.command
+def worker(
+    slots: int,
+    dispatcher: str,
+    /,
+    *,
+    mode: Annotated[Literal["push", "pull"], Parameter(name=["--mode", "-m"])] = "push",
+    name: str = "",
+    code: CodeFlags = CodeFlags(),
+    flags: CommonFlags = CommonFlags(),
+) -> int:
+    """Run a worker alone: ``regrow worker -m push 4 tcp://127.0.0.1:5555``.
+
+    Parameters
+    ----------
+    slots
+        tasks that it runs at once
+    dispatcher
+        address of the dispatcher, tcp://HOST:PORT
+    mode
+        the dispatcher's
+    name
+        in lists of workers (default worker-PID)
+    """
+    from regrow.actors.alone import run_worker
+
+    settings = flags.settings(slots=slots, mode=mode, import_path=code.import_path)
+    _log_as(name or "worker", settings)
+    return run_worker(settings, dispatcher, name)
+
+
+def _log_as(actor: str, settings: Settings) -> None:
+    from regrow.runtime import events
+
+    events.identify(actor, 1, settings.log_level)
+    sys.stdout.flush()

@@ -1,0 +1,204 @@
+"""Shell: the slot processes of one worker; it tells the core what happens to them and carries out what the core wants.
+
+It holds no policy: which task goes where, and what a death means, is decided in ``slots``.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol, assert_never
+
+from regrow.actors import packets
+from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, NeedCode, Spawn, Steal
+from regrow.actors.packets import Ended, Ready
+from regrow.actors.slot_process import SlotProcess
+from regrow.actors.slots import Slots
+from regrow.runtime.actor import Context
+from regrow.runtime.errors import StartFailed
+from regrow.runtime.logs import log
+from regrow.runtime.spec import ChildState, ExitReason, ReasonKind
+from regrow.runtime.tree import TreeNode
+
+START_S: Final = 30.0  # a slot that is not ready by then is killed
+
+ForDispatcher = NeedCode | Deliver | GiveBack
+
+
+class Rules(Protocol):
+    """What is the same for all slots of a worker."""
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """Of one result."""
+        ...
+
+    @property
+    def import_path(self) -> tuple[str, ...]:
+        """Directories that user code may import from."""
+        ...
+
+
+class Crew:
+    """The processes behind ``slots``. ``tell`` takes the effects that are for the dispatcher."""
+
+    def __init__(
+        self,
+        context: Context,
+        slots: Slots,
+        folder: Path,
+        rules: Rules,
+        tell: Callable[[ForDispatcher], None],
+    ) -> None:
+        self._context = context
+        self._slots = slots
+        self._folder = folder
+        self._rules = rules
+        self._tell = tell
+        self._processes: dict[int, SlotProcess] = {}
+        self._lives = [0] * len(slots.slots)  # processes started per slot
+        self._stopped: set[int] = set()  # slots seen stopped at the last look
+        self._is_ready = False  # has any slot ever been?
+        self._is_closed = False
+
+    def carry(self, effects: list[Effect]) -> None:
+        """Carry effects out, in order, with those that follow from them."""
+        todo = list(reversed(effects))
+        while todo:
+            todo.extend(reversed(self._carry(todo.pop())))
+
+    def look(self) -> None:
+        """Kill slots that were stopped at the last look already: they would hold their task for ever."""
+        stopped = {number for number, process in self._processes.items() if process.is_stopped()}
+        for number in stopped & self._stopped:
+            self.carry(self._slots.condemn(number, "it was stopped (SIGSTOP)"))
+        self._stopped = stopped
+
+    def close(self) -> None:
+        """Kill every slot with its process group, and wait until they are gone."""
+        self._is_closed = True
+        for process in self._processes.values():
+            process.kill()
+        for number in list(self._processes):
+            self._part(number).bury()
+
+    def _carry(self, effect: Effect) -> list[Effect]:
+        match effect:
+            case Feed(number, turn, digest, params, code):
+                self._processes[number].feed(turn, packets.Call(digest, params, code))
+            case Spawn(number, delay_s):
+                return self._spawn_later(number, delay_s)
+            case Kill(number):
+                if number in self._processes:
+                    self._processes[number].kill()
+            case Steal(number):
+                unread = self._processes[number].unread()
+                return self._slots.stolen(number, unread, self._answers(number))
+            case GiveUp(note):
+                self._context.exit(ExitReason(ReasonKind.EXCEPTION, StartFailed.__name__, note))
+            case NeedCode() | Deliver() | GiveBack():
+                self._tell(effect)
+            case _:
+                assert_never(effect)
+        return []
+
+    def _spawn_later(self, number: int, delay_s: float) -> list[Effect]:
+        if not delay_s:
+            return self._spawn(number)
+        self._context.after(delay_s, lambda: self.carry(self._spawn(number)))
+        self._show()
+        return []
+
+    def _spawn(self, number: int) -> list[Effect]:
+        if self._is_closed:
+            return []
+        self._lives[number] += 1
+        life = self._lives[number]
+        title = f"regrow: {self._context.path}/slot-{number}"
+        folder = self._folder / f"slot-{number}-{life}"
+        try:
+            process = SlotProcess(folder, title, self._rules.max_payload_bytes, self._rules.import_path)
+        except OSError as error:
+            return self._slots.exited(number, [], [], Death(type(error).__name__, str(error)))
+        self._processes[number] = process
+        self._context.watch(process.pidfd, lambda: self._on_end(number, process))
+        self._context.watch(process.end, lambda: self._on_answer(number, process))
+        self._context.watch(process.printed, lambda: self._on_output(number, process))
+        self._context.after(START_S, lambda: self._on_late(number, process))
+        self._show()
+        return []
+
+    def _is_current(self, number: int, process: SlotProcess) -> bool:
+        """A callback may come for a process that was buried earlier in the same round."""
+        return self._processes.get(number) is process
+
+    def _on_answer(self, number: int, process: SlotProcess) -> None:
+        if self._is_current(number, process):
+            self.carry(self._slots.ended(number, self._answers(number)))
+
+    def _on_output(self, number: int, process: SlotProcess) -> None:
+        if self._is_current(number, process):
+            self._log_output(number, process)
+
+    def _on_late(self, number: int, process: SlotProcess) -> None:
+        if self._is_current(number, process) and self._slots.is_starting(number):
+            self.carry(self._slots.condemn(number, f"it was not ready within {START_S:.0f} s"))
+
+    def _on_end(self, number: int, process: SlotProcess) -> None:
+        if not self._is_current(number, process) or not process.has_ended():
+            return
+        answers = self._answers(number)
+        while more := self._answers(number):
+            answers += more
+        unread = process.unread()
+        self._log_output(number, process)
+        death = self._part(number).bury()
+        log.info("slot.down", slot=number, slot_pid=process.pid, reason=death.reason)
+        self.carry(self._slots.exited(number, unread, answers, death))
+        self._show()
+
+    def _part(self, number: int) -> SlotProcess:
+        """The process is no longer watched nor a slot's."""
+        process = self._processes.pop(number)
+        for readable in (process.pidfd, process.end, process.printed):
+            self._context.unwatch(readable)
+        return process
+
+    def _answers(self, number: int) -> list[tuple[int, Ended]]:
+        """What a slot has answered; its greeting, and garbage, are told to the core on the way."""
+        process = self._processes[number]
+        ended: list[tuple[int, Ended]] = []
+        for turn, message in process.answers():
+            if isinstance(message, Ready):
+                self._on_ready(number, process)
+            else:
+                ended.append((turn, message))
+        if process.garbage:
+            self.carry(self._slots.condemn(number, process.garbage))
+        return ended
+
+    def _on_ready(self, number: int, process: SlotProcess) -> None:
+        log.info("slot.up", slot=number, slot_pid=process.pid)
+        self.carry(self._slots.ready(number))
+        if not self._is_ready:
+            self._is_ready = True
+            self._context.ready()
+        self._show()
+
+    def _log_output(self, number: int, process: SlotProcess) -> None:
+        for line in process.lines(self._context.now()):
+            log.info("slot.output", slot=number, line=line)
+        if process.output.dropped:
+            log.warning("slot.output_dropped", slot=number, lines=process.output.dropped)
+            process.output.dropped = 0
+
+    def _show(self) -> None:
+        """Put the slots into pictures of the tree."""
+        self._context.show_children([self._node(number) for number in range(len(self._lives))])
+
+    def _node(self, number: int) -> TreeNode:
+        process, life = self._processes.get(number), self._lives[number]
+        state = ChildState.BACKOFF if process is None else ChildState.STARTING
+        if process is not None and not self._slots.is_starting(number):
+            state = ChildState.RUNNING
+        name = f"slot-{number}"
+        pid = process.pid if process is not None else None
+        return TreeNode(name, f"{self._context.path}/{name}", "slot", pid, state, life, max(0, life - 1))

@@ -1,0 +1,225 @@
+"""Core: what a dispatcher does about what it hears from workers, store and clock.
+
+Theory of operation. ``fold`` takes stimuli in, plans once for all of them, and returns effects in order. Who holds
+what is in ``leases``, where a task may go in ``placement``, what the store is owed in ``ledger``, the talk with
+workers in ``reception``. What is decided here:
+
+- One claim is in flight at most.  It is asked for when there is room and the queue may hold something (``_is_hungry``):
+  after a wake, after a claim that left tasks behind, after a requeue.  When the head of the queue did not fit
+  (``_is_stuck``), not before a worker has spoken again.
+- No step depends on a reply.  A store call that was cut is repeated as it was; afterwards the lease table is brought in
+  step with the store's.
+- A recall asks a worker for tasks that have waited for a slot for RECALL_AFTER_S, while another worker has a free one
+  and the queue is empty.
+- Draining: nothing is claimed or handed out, unstarted tasks are called back, and running ones are waited for. What
+  still runs at the deadline stays leased: it may have been started, so only a later incarnation or an heir may judge
+  it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from regrow.actors import stimuli, wire
+from regrow.actors.leases import Leases
+from regrow.actors.placement import RECALL_AGAIN_S, batches
+from regrow.actors.reception import Identity, Reception
+from regrow.actors.records import Held
+from regrow.actors.stimuli import Effect, Event, Fields, Report, Send, Stimulus
+from regrow.actors.task import Verdict, WorkerId
+
+__all__ = ["Dispatch", "Identity"]
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """The dispatcher's decisions.  Times are monotonic seconds."""
+
+    identity: Identity
+    leases: Leases = field(default_factory=Leases)
+    reception: Reception = field(init=False)
+    _effects: list[Effect] = field(default_factory=list)
+    _is_hungry: bool = True  # the queue may hold something
+    _is_claiming: bool = False
+    _is_stuck: bool = False  # the queue's head did not fit last time
+    _claims: int = 0
+    _inheriting: set[str] = field(default_factory=set)
+    _orphans_until: float | None = None
+    _stop_at: float | None = None
+    _is_finished: bool = False
+
+    def __post_init__(self) -> None:
+        self.reception = Reception(self.identity, self.leases, self._effects)
+
+    def fold(self, happened: Iterable[Stimulus], now: float) -> list[Effect]:
+        """Take in what happened, in order; decide what to do.
+
+        Before a Tick, everything that has arrived must be folded.
+        """
+        for stimulus in happened:
+            self._take_in(stimulus, now)
+        self._plan(now)
+        effects = self._effects.copy()
+        self._effects.clear()
+        return effects
+
+    def next_deadline(self) -> float | None:
+        """When to fold a Tick, if nothing happens before."""
+        deadlines = [self.reception.next_deadline(), self._orphans_until, self._stop_at, self._next_recall()]
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def _take_in(self, stimulus: Stimulus, now: float) -> None:
+        match stimulus:
+            case stimuli.WorkerSaid():
+                self._is_stuck = self._is_stuck and isinstance(stimulus.message, wire.Beat)
+                self.reception.hear(stimulus, now)
+            case stimuli.WorkerDown(worker, reason):
+                self.reception.lose(worker, reason, is_watched=False)
+            case stimuli.Undelivered(worker, run):
+                self.reception.undelivered(worker, run)
+            case stimuli.Tick():
+                self.reception.judge(now)
+                self._judge_orphans(now)
+            case stimuli.Suspended():
+                self.reception.excuse(now)
+            case stimuli.Stop(grace_s):
+                self._stop(now + grace_s)
+            case stimuli.Woken():
+                self._is_hungry = True
+            case stimuli.StoreLost(problem):
+                self._effects.append(Report(Event.STORE_LOST, {"problem": problem}, is_warning=True))
+            case _:
+                self._take_answer(stimulus, now)
+
+    def _take_answer(self, answer: stimuli.Answer, now: float) -> None:
+        match answer:
+            case stimuli.ClaimAnswered():
+                self._claimed(answer, now)
+            case stimuli.SettleAnswered(verdicts):
+                self._settled(verdicts)
+            case stimuli.CodeFetched(functions):
+                self.reception.code_arrived(functions)
+            case stimuli.Pulsed():
+                self._pulsed(answer)
+            case stimuli.Inherited(former, held):
+                self._inheriting.discard(former)
+                self.leases.inherit(held)
+                fields: Fields = {"former": former, "leases": len(held)}
+                self._effects.append(Report(Event.LEASES_INHERITED, fields, is_warning=True))
+            case stimuli.StoreBack(held, durability):
+                self._effects.append(Report(Event.STORE_READY, {"leases": len(held), "durability": durability}))
+                self._store_back(held, now)
+            case _:
+                assert_never(answer)
+
+    def _claimed(self, answer: stimuli.ClaimAnswered, now: float) -> None:
+        self._is_claiming = False
+        self._is_hungry = self._is_hungry or answer.left > 0
+        self._is_stuck = answer.left > 0 and not answer.tasks
+        if self._stop_at is None:
+            self.leases.place(answer.tasks, now)
+        else:
+            self.leases.reject(answer.tasks)
+
+    def _settled(self, verdicts: list[Verdict]) -> None:
+        acks: dict[WorkerId, list[wire.Lease]] = {}
+        for settlement, verdict in self.leases.ledger.answered(verdicts):
+            if settlement.outcome is not None:
+                acks.setdefault(settlement.worker, []).append(wire.Lease(settlement.task_id, settlement.attempt))
+            if verdict is Verdict.REQUEUED:
+                self._is_hungry, self._is_stuck = True, False
+        for worker, names in acks.items():
+            self._send(worker, wire.Ack(names))
+
+    def _pulsed(self, pulse: stimuli.Pulsed) -> None:
+        """The pulse also covers a wake that was lost on its way."""
+        if pulse.queued:
+            self._is_hungry, self._is_stuck = True, False
+        for former in pulse.silent:
+            if former not in self._inheriting:
+                self._inheriting.add(former)
+                self._effects.append(stimuli.Inherit(former))
+
+    def _store_back(self, held: list[Held], now: float) -> None:
+        self._is_hungry = True
+        if not self.reception.is_open:
+            self.leases.orphans = {lease.task_id: lease for lease in held}
+            self._orphans_until = now + self.identity.heartbeat.window_s if held else None
+            self.reception.open(now)
+            return
+        for worker, names in self.leases.reconcile(held).items():
+            self._send(worker, wire.Drop(names))
+
+    def _judge_orphans(self, now: float) -> None:
+        if self._orphans_until is not None and now >= self._orphans_until:
+            self._orphans_until = None
+            expired = self.leases.expire_orphans()
+            if expired:
+                self._effects.append(Report(Event.LEASES_EXPIRED, {"leases": expired}, is_warning=True))
+
+    def _stop(self, deadline: float) -> None:
+        self._stop_at = deadline
+        for seat in self.leases.seats:
+            if seat.unstarted():
+                self._send(seat.hello.worker, wire.Recall(seat.unstarted()))
+
+    def _plan(self, now: float) -> None:
+        """What follows from the state, whatever has led to it."""
+        for worker, tasks in self.leases.outbox():
+            for batch in batches(tasks):
+                self._send(worker, wire.Run(batch))
+        if self.reception.is_open:
+            self._ask_store()
+            self._recall(now)
+        self._finish(now)
+
+    def _ask_store(self) -> None:
+        settlements = self.leases.ledger.next_batch()
+        if settlements:
+            self._effects.append(stimuli.Settle(settlements))
+        if self.reception.wanted:
+            self._effects.append(stimuli.FetchCode(self.reception.wanted.copy()))
+            self.reception.wanted.clear()
+        if self._is_hungry and not (self._is_claiming or self._is_stuck) and self._stop_at is None:
+            self._claim()
+
+    def _claim(self) -> None:
+        short_s = self.leases.durations.short()
+        shares = self.leases.seats.shares(short_s)
+        if not shares:
+            return
+        self._claims += 1
+        self._is_hungry, self._is_claiming = False, True
+        self._effects.append(stimuli.Claim(f"{self.identity.token}-{self._claims}", shares, short_s))
+
+    def _recall(self, now: float) -> None:
+        spare = self._spare_slots()
+        for seat in self.leases.seats:
+            due = seat.recall_due()
+            if spare <= 0 or due is None or due > now:
+                continue
+            count = min(seat.unstarted(), spare)
+            spare -= count
+            seat.recall_not_before = now + RECALL_AGAIN_S
+            self._send(seat.hello.worker, wire.Recall(count))
+
+    def _next_recall(self) -> float | None:
+        if not self._spare_slots():
+            return None
+        return min((due for due in (seat.recall_due() for seat in self.leases.seats) if due is not None), default=None)
+
+    def _spare_slots(self) -> int:
+        """Free slots that the queue cannot fill."""
+        is_empty = not (self._is_hungry or self._is_claiming) and self._stop_at is None
+        return self.leases.seats.idle_slots() if is_empty else 0
+
+    def _finish(self, now: float) -> None:
+        if self._stop_at is None or self._is_finished:
+            return
+        is_clean = self.leases.is_empty() and not self._is_claiming and self.reception.is_open
+        if is_clean or now >= self._stop_at:
+            self._is_finished = True
+            self._effects.append(stimuli.Finished(is_clean))
+
+    def _send(self, worker: WorkerId, message: wire.ToWorker) -> None:
+        self._effects.append(Send(worker, message))

@@ -1,0 +1,86 @@
+"""Shell: the command-line flags that become Settings; one class per group of flags that commands share.
+
+A flag that is not given stays ``None``, so that its default is written in one place: ``settings.Settings``.
+"""
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from regrow.actors.settings import Durability, Settings, build
+from regrow.actors.wire import Mode
+
+Paths = Annotated[list[str] | None, Parameter(negative="", consume_multiple=False)]
+Port = Annotated[int | None, Parameter(name=["--port", "-p"])]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CommonFlags:
+    """Every command that runs something has these."""
+
+    log_level: LogLevel | None = None
+    "least severity that is logged (default info)"
+    drain_s: float | None = None
+    "seconds that a stop waits for running tasks (default 10)"
+    max_payload_bytes: int | None = None
+    "limit of one function, one call's parameters or one result (default 64 MiB)"
+
+    def settings(self, **more: object) -> Settings:
+        """All flags as Settings, over the environment.  Raises ConfigError."""
+        return build(os.environ, **asdict(self), **more)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class StoreFlags:
+    """Where tasks are kept."""
+
+    redis_url: str | None = None
+    "redis://, rediss:// or unix:// of your own Redis >= 6.2 or Valkey; without it an embedded store runs"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CodeFlags:
+    """What user code may import."""
+
+    import_path: Paths = None
+    "directory that user code may import from; repeatable"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class GatewayFlags:
+    """The HTTP door."""
+
+    host: str | None = None
+    "address that the gateway listens on (default 127.0.0.1)"
+    port: Port = None
+    "port of the gateway; 0 picks a free one (default 8000)"
+    max_queued: int | None = None
+    "queued tasks above which submits are answered 429 (default 1,000,000)"
+    retention_s: float | None = None
+    "seconds that an ended task is kept (default a day)"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class TreeFlags(CommonFlags, StoreFlags, CodeFlags, GatewayFlags):
+    """The whole tree."""
+
+    mode: Annotated[Mode | None, Parameter(name=["--mode", "-m"])] = None
+    "push: the dispatcher fills workers; pull: workers ask; local: as push, without a TCP port (default push)"
+    workers: int | None = None
+    "workers in the pool (default 2)"
+    slots: Annotated[int | None, Parameter(name=["--slots", "-w"])] = None
+    "tasks that one worker runs at once (default 2)"
+    dispatcher_port: int | None = None
+    "where workers of other commands join; 0 picks a free one (default 5555)"
+    data_dir: str | None = None
+    "the store's files, endpoints.json and the lock (default $XDG_STATE_HOME/regrow)"
+    durability: Durability | None = None
+    "of the embedded store: always flushes before every answer; everysec may lose a second (default always)"

@@ -1,0 +1,77 @@
+"""Values: the names of everything that regrow keeps in Redis, drawn here once.
+
+::
+
+    function:<uuid>               string   JSON of a FunctionRecord: name, payload, digest ...; written last of its three
+    {regrow}:function:<uuid>      hash     digest, max_attempts: what the submit script needs to know
+    {regrow}:functions            zset     function id -> registered_at, for listing
+    {regrow}:code:<digest>        string   a function's bytes
+
+    {regrow}:task:<uuid>          hash     one task, see below
+    {regrow}:queue                list     ids of QUEUED tasks, front = left
+    {regrow}:leases:<dispatcher>  hash     id -> attempt of the RUNNING tasks of one dispatcher
+    {regrow}:claim:<dispatcher>   hash     id and task ids of its last claim, so that a repeated claim is the same claim
+    {regrow}:counters             hash     what /metrics counts
+
+    {regrow}:beats                zset     dispatcher -> last sign of life, Unix ms of the store
+    {regrow}:dispatchers          hash     dispatcher -> its DispatcherRecord in msgpack
+    {regrow}:workers:<dispatcher> string   its WorkerRecords in msgpack
+
+    {regrow}:wake                 channel  a hint: something was queued
+    {regrow}:done                 channel  a hint: these ids ended, space-separated
+
+Invariant: a task is in the queue, or in one dispatcher's leases, or has ended; never in two of them, never in none.
+All keys but ``function:<uuid>`` share one hash tag, so each script stays in one slot and is one atomic move.
+
+Fields of a task: ``status function digest params size limit submitted attempt`` from the submit; ``owner worker started
+inherited`` from the newest claim; ``deaths lost last history`` from settlements; ``finished kind value failure`` from the
+end, which also drops ``params`` and sets the expiry. Times are Unix milliseconds of the store; ``history`` is a msgpack list of
+``[number, worker, started, ended, outcome]`` of the attempts that are over; the one in hand is ``attempt worker started``.
+"""
+
+from typing import Final
+
+from regrow.actors.task import Digest, FunctionId, TaskId
+
+FUNCTIONS: Final = "{regrow}:functions"
+QUEUE: Final = "{regrow}:queue"
+COUNTERS: Final = "{regrow}:counters"
+BEATS: Final = "{regrow}:beats"
+DISPATCHERS: Final = "{regrow}:dispatchers"
+WAKE: Final = "{regrow}:wake"
+DONE: Final = "{regrow}:done"
+
+
+def function(function_id: FunctionId) -> str:
+    """The official record, open to other readers."""
+    return f"function:{function_id}"
+
+
+def function_facts(function_id: FunctionId) -> str:
+    """The part of a function's record that scripts read."""
+    return f"{{regrow}}:function:{function_id}"
+
+
+def code(digest: Digest) -> str:
+    """A function's bytes."""
+    return f"{{regrow}}:code:{digest}"
+
+
+def task(task_id: TaskId) -> str:
+    """A task's record."""
+    return f"{{regrow}}:task:{task_id}"
+
+
+def leases(dispatcher: str) -> str:
+    """What a dispatcher has under lease."""
+    return f"{{regrow}}:leases:{dispatcher}"
+
+
+def claim(dispatcher: str) -> str:
+    """A dispatcher's last claim."""
+    return f"{{regrow}}:claim:{dispatcher}"
+
+
+def workers(dispatcher: str) -> str:
+    """The workers that are registered with a dispatcher."""
+    return f"{{regrow}}:workers:{dispatcher}"

@@ -1,0 +1,41 @@
+"""Values: what a worker and one of its slots say to each other, one packet per task and one per outcome.
+
+Every packet carries the number of the task's turn in its header (see ``pipe``), so these bodies do not repeat it.
+Turn 0 is the slot's own: it says ``Ready`` under it.
+"""
+
+from typing import Final
+
+import msgspec
+
+from regrow.actors.task import Digest, Failure
+
+READY_NUMBER: Final = 0
+SLOT_CACHE_BYTES: Final = 64 * 1024 * 1024  # function bytes that a slot keeps; its worker mirrors the same rule
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Run the function with this digest. ``code`` is sent when the slot does not know it."""
+
+    digest: Digest
+    params: bytes
+    code: bytes | None = None
+
+
+class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready", forbid_unknown_fields=True):
+    """The slot has loaded what it needs and waits for calls."""
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True, tag="ended", forbid_unknown_fields=True):
+    """How a call ended: exactly one of ``value`` (pickled) and ``failure`` is set. ``ran_s`` is seconds in the slot."""
+
+    value: bytes | None
+    failure: Failure | None
+    ran_s: float
+
+
+FromSlot = Ready | Ended
+
+encode = msgspec.msgpack.Encoder().encode
+decode_call = msgspec.msgpack.Decoder(Call).decode
+decode_from_slot = msgspec.msgpack.Decoder(FromSlot).decode

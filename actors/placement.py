@@ -1,0 +1,194 @@
+"""Core: where a task may go: seats of workers, their room, and the work that waits at them.
+
+Theory of operation. A worker's room is its free slots plus a *window*: about ``AHEAD_S`` seconds of expected work per
+slot, so that no slot waits for a round trip. Every lease uses up its expected time of that window, at most one slot's
+share; a function never seen counts as one whole share, so nothing goes ahead behind it on that slot. Only functions
+known to be short go ahead at all. Three policies over one protocol, by the mode of the worker:
+
+- push and local: room is what is left of slots and window; the dispatcher fills it, least loaded worker first;
+- pull: the same, but never more than the worker granted: its last grant, minus what was sent since and has not ended.
+  Only the part of a grant beyond the number of slots is a window: a smaller one may have crossed with tasks on their way.
+
+Ties rotate: of equally loaded workers, the one served longest ago comes first.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from regrow.actors.records import Share
+from regrow.actors.task import Digest, TaskId, WorkerId
+from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS, Hello, Mode, TaskToRun
+
+AHEAD_S: Final = 0.010  # seconds of expected work per slot that may wait at a worker
+LEAST_S: Final = 50e-6  # a task never counts as shorter: bounds the window to AHEAD_S / LEAST_S tasks per slot
+WEIGHT: Final = 0.2  # of the newest run in a function's moving average
+KNOWN_FUNCTIONS: Final = 256  # functions whose run times are remembered; the one unused for longest goes first
+RECALL_AFTER_S: Final = 0.020  # unstarted work older than this is called back when another worker idles
+RECALL_AGAIN_S: Final = 1.0  # a worker that was asked and gave nothing is not asked again before
+
+
+@dataclass(slots=True)
+class Durations:
+    """Recent run times by function: a bounded table of moving averages, in seconds."""
+
+    _known: dict[Digest, float] = field(default_factory=dict)
+
+    def record(self, digest: Digest, ran_s: float) -> None:
+        """One run of this function took ``ran_s`` seconds."""
+        ran_s = max(ran_s, LEAST_S)
+        known = self._known.pop(digest, ran_s)
+        self._known[digest] = known + WEIGHT * (ran_s - known)
+        if len(self._known) > KNOWN_FUNCTIONS:
+            del self._known[next(iter(self._known))]
+
+    def expected(self, digest: Digest) -> float | None:
+        """Seconds that the next run will take, as far as known."""
+        return self._known.get(digest)
+
+    def short(self) -> dict[Digest, float]:
+        """The functions that may go ahead."""
+        return {digest: seconds for digest, seconds in self._known.items() if seconds <= AHEAD_S}
+
+
+@dataclass(slots=True)
+class Lease:
+    """One claimed task at one worker.
+
+    ``task`` is None for a lease adopted from a former incarnation: no parameters here.
+    """
+
+    task_id: TaskId
+    attempt: int
+    worker: WorkerId
+    digest: Digest
+    sent_at: float  # monotonic seconds
+    task: TaskToRun | None = None
+    cost_s: float = AHEAD_S  # its part of the window, in seconds
+    is_resent: bool = False  # sent twice: what the worker says of the one copy may not hold for the other
+    grant: int = 0  # pull: the number of the grant that it was sent under
+
+    @classmethod
+    def of(cls, task: TaskToRun, worker: WorkerId, now: float) -> "Lease":
+        """A lease that is about to be sent."""
+        cost_s = AHEAD_S if task.expected_s is None else min(max(task.expected_s, LEAST_S), AHEAD_S)
+        return cls(task.task_id, task.attempt, worker, task.digest, now, task, cost_s)
+
+
+@dataclass(slots=True)
+class Seat:
+    """A registered worker: what it holds, oldest first, and what more it can take."""
+
+    hello: Hello
+    last_beat: float  # monotonic seconds
+    leases: dict[TaskId, Lease] = field(default_factory=dict)
+    load_s: float = 0.0  # sum of the leases' costs
+    credit: int = 0  # pull: tasks granted, minus those sent since that have not ended
+    grants: int = 0  # pull: how often it has granted
+    busy: int = 0  # slots at work, by its last beat
+    is_draining: bool = False
+    is_reachable: bool = True  # False from a failed send until it speaks again
+    recall_not_before: float = 0.0  # monotonic seconds
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be given tasks at all."""
+        return self.is_reachable and not self.is_draining
+
+    def free(self) -> int:
+        """Slots without a task."""
+        free = self.hello.slots - len(self.leases) if self.is_open else 0
+        return max(min(free, self.credit), 0) if self.hello.mode is Mode.PULL else max(free, 0)
+
+    def ahead_s(self, shortest_s: float) -> float:
+        """Seconds of short work that it may take beyond its free slots; pull counts in tasks of ``shortest_s`` each."""
+        if not self.is_open:
+            return 0.0
+        window_s = max(AHEAD_S * self.hello.slots - self.load_s, 0.0)
+        if self.hello.mode is not Mode.PULL:
+            return window_s
+        return max(min(window_s, (self.credit - self.hello.slots) * shortest_s), 0.0)
+
+    def grant(self, free: int) -> None:
+        """Pull: it has room for so many, by its own word."""
+        self.credit = free
+        self.grants += 1
+
+    def take(self, lease: Lease) -> None:
+        """It holds one more."""
+        lease.grant = self.grants
+        self.leases[lease.task_id] = lease
+        self.load_s += lease.cost_s
+        self.credit -= 1
+
+    def release(self, task_id: TaskId, attempt: int) -> Lease | None:
+        """It no longer holds this one; None if it did not, or under another attempt."""
+        lease = self.leases.get(task_id)
+        if lease is None or lease.attempt != attempt:
+            return None
+        del self.leases[task_id]
+        self.load_s = self.load_s - lease.cost_s if self.leases else 0.0
+        self.credit += lease.grant == self.grants
+        return lease
+
+    def unstarted(self) -> int:
+        """Tasks that must wait at it for a slot."""
+        return max(len(self.leases) - self.hello.slots, 0)
+
+    def recall_due(self) -> float | None:
+        """When its oldest waiting task will have waited too long; None when nothing waits."""
+        waiting = next(islice(self.leases.values(), self.hello.slots, None), None)
+        return max(waiting.sent_at + RECALL_AFTER_S, self.recall_not_before) if waiting else None
+
+
+@dataclass(slots=True)
+class Seats:
+    """All registered workers, in the order in which they were last served."""
+
+    by_worker: dict[WorkerId, Seat] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Seat]:
+        return iter(self.by_worker.values())
+
+    def get(self, worker: WorkerId) -> Seat | None:
+        """The seat of this worker."""
+        return self.by_worker.get(worker)
+
+    def served(self, worker: WorkerId) -> None:
+        """This worker was given tasks: among equals it comes last now."""
+        self.by_worker[worker] = self.by_worker.pop(worker)
+
+    def shares(self, short_s: dict[Digest, float]) -> list[Share]:
+        """Room for a claim, least loaded worker first; the store deals tasks out in turn.  Empty: nothing would fit."""
+        shortest_s = min(short_s.values(), default=0.0)
+        shares = []
+        for seat in sorted(self, key=load):
+            free = seat.free()
+            ahead_s = seat.ahead_s(shortest_s) if short_s else 0.0
+            if free or ahead_s >= shortest_s > 0.0:
+                shares.append(Share(seat.hello.worker, free, ahead_s))
+        return shares
+
+    def idle_slots(self) -> int:
+        """Slots that wait for work."""
+        return sum(seat.free() for seat in self)
+
+
+def load(seat: Seat) -> float:
+    """Tasks per slot."""
+    return len(seat.leases) / seat.hello.slots
+
+
+def batches(tasks: Iterable[TaskToRun]) -> Iterator[list[TaskToRun]]:
+    """Cut into messages of at most BATCH_TASKS tasks and BATCH_BYTES bytes; a larger task travels alone."""
+    batch: list[TaskToRun] = []
+    total_bytes = 0
+    for task in tasks:
+        total_bytes += len(task.params)
+        if batch and (total_bytes > BATCH_BYTES or len(batch) == BATCH_TASKS):
+            yield batch
+            batch, total_bytes = [], len(task.params)
+        batch.append(task)
+    if batch:
+        yield batch

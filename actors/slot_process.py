@@ -1,0 +1,141 @@
+"""Shell: one life of one slot, as its worker holds it: the process, its socket, and what it prints.
+
+The process is leader of its own session, inherits no descriptor but its socket, and gets an environment of named
+variables only. Its worker keeps a duplicate of the slot's end of the socket, to steal unread calls back. Nothing here
+waits for the slot.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from shutil import rmtree
+from typing import Final
+
+import msgspec
+
+from regrow.actors import packets, pipe
+from regrow.actors.effects import Death
+from regrow.actors.output import Output
+from regrow.runtime.errors import ProtocolError
+from regrow.runtime.process import kill_group
+
+ANSWERS: Final = 256  # packets taken per round and slot, at most, so that the others get their turn
+OUTPUT_BYTES: Final = 64 * 1024  # read per round and slot, at most
+KEPT_VARIABLES: Final = frozenset(("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")) | {
+    "LD_LIBRARY_PATH",
+    "VIRTUAL_ENV",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+}
+KEPT_PREFIXES: Final = ("LC_", "PYTHON", "COVERAGE_")
+
+
+def clean_environment(environ: Mapping[str, str], import_path: tuple[str, ...]) -> dict[str, str]:
+    """What a slot may see of its worker's environment, with the directories that user code may import from in front."""
+    kept = {name: value for name, value in environ.items() if name in KEPT_VARIABLES or name.startswith(KEPT_PREFIXES)}
+    path = os.pathsep.join([*import_path, *filter(None, [kept.get("PYTHONPATH")])])
+    return kept | ({"PYTHONPATH": path} if path else {})
+
+
+class SlotProcess:
+    """A started slot. ``pidfd`` turns readable when it has ended, ``end`` when it has answered, ``printed`` when it has printed."""
+
+    def __init__(self, folder: Path, title: str, max_payload_bytes: int, import_path: tuple[str, ...]) -> None:
+        """Start it in ``folder``, which is made, and removed by ``bury``.  Raises OSError when the system cannot."""
+        self.folder = folder
+        self.max_payload_bytes = max_payload_bytes
+        self.garbage = ""  # why its packets cannot be trusted any more, "" while they can
+        self.output = Output()
+        folder.mkdir(mode=0o700)
+        self.end, self._slot_end = pipe.pair()
+        self.printed, printing = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.printed, False)
+        arguments = [str(self._slot_end.fileno()), str(os.getpid()), str(max_payload_bytes), title]
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-P", "-m", "regrow.actors.executor", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=printing,
+                stderr=subprocess.STDOUT,
+                pass_fds=(self._slot_end.fileno(),),
+                cwd=folder,
+                env=clean_environment(os.environ, import_path),
+                start_new_session=True,
+                umask=0o077,
+            )
+        except OSError:
+            self._close()
+            raise
+        finally:
+            os.close(printing)
+        self.pid = self._popen.pid
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def feed(self, number: int, call: packets.Call) -> None:
+        """Write one call. The core never feeds more than the socket holds; a dead slot takes it and it is stolen back."""
+        pipe.send(self.end, number, packets.encode(call), socket.MSG_DONTWAIT)
+
+    def answers(self) -> list[tuple[int, packets.FromSlot]]:
+        """What it has said, at most ANSWERS packets; ``garbage`` is set where it said what no slot of ours says."""
+        found: list[tuple[int, packets.FromSlot]] = []
+        while len(found) < ANSWERS and not self.garbage:
+            try:
+                packet = pipe.receive(self.end, 4 * self.max_payload_bytes, socket.MSG_DONTWAIT)
+                number, body = packet or (0, b"")  # an empty packet is no answer either
+                found.append((number, packets.decode_from_slot(body)))
+            except BlockingIOError:
+                break
+            except (ProtocolError, msgspec.MsgspecError) as error:
+                self.garbage = f"it wrote what is no answer into its socket: {error}"
+        return found
+
+    def unread(self) -> list[int]:
+        """Steal the calls that it has not read; their numbers."""
+        return pipe.steal(self._slot_end)
+
+    def lines(self, now: float) -> list[str]:
+        """What it has printed, as lines to log; at most OUTPUT_BYTES of it."""
+        with suppress(BlockingIOError):
+            return self.output.feed(os.read(self.printed, OUTPUT_BYTES), now)
+        return []
+
+    def kill(self) -> None:
+        """SIGKILL to its process group, itself included; harmless when it has ended and is not buried yet."""
+        kill_group(self.pid)
+
+    def has_ended(self) -> bool:
+        """Is there something to bury?"""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def is_stopped(self) -> bool:
+        """Has somebody stopped it (SIGSTOP)?"""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+    def bury(self) -> Death:
+        """End what is left of it, and release everything. Waits for the kernel only, when it was killed."""
+        self.kill()
+        code = self._popen.wait()
+        self._close()
+        os.close(self.pidfd)
+        return Death(f"exit:{code}" if code >= 0 else f"signal:{_name(-code)}", self.output.tail())
+
+    def _close(self) -> None:
+        self.end.close()
+        self._slot_end.close()
+        os.close(self.printed)
+        rmtree(self.folder, ignore_errors=True)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)

@@ -1,0 +1,285 @@
+"""Core: a worker's slots, the tasks in them, and the outcomes that wait for an acknowledgement.
+
+Theory of operation. A task is *held* from ``accept`` until its outcome exists, it is given back, or it is dropped. It
+is always in exactly one place::
+
+    accept ─▶ parked (its function is on the way) ─learn─▶ waiting ─Feed─▶ fed to one slot ─ended─▶ unacknowledged
+                │                                           │  ▲              │                          │
+                └────────────▶ given back ◀── recall ───────┘  └── stolen ────┤                     acknowledge
+                                                                              └─exited─▶ unacknowledged (crashed)
+
+A slot runs one task at a time and answers before it reads the next. So of what it was fed at most one task has been
+started and is unanswered; everything else either has an answer in the pipe or can be stolen back. That is why a death
+costs one task an attempt, and not a window of them.
+
+*Work ahead.* A round trip per task would leave a slot idle between two short ones, so tasks whose function is known to
+be quick are fed behind one another, up to AHEAD_S of expected work. Everything else waits here for an idle slot. When a
+slot is idle and nothing waits, the slot with the most unread tasks is stolen from: no task sits behind a busy slot
+beside an idle one. While a steal is under way nothing is fed, so what comes back is spread evenly.
+
+*Recall* takes the newest unstarted tasks, after stealing, so that "unstarted" is exact. Draining is a recall of all.
+"""
+
+from regrow.actors.backlog import Backlog
+from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, NeedCode, Spawn, Steal
+from regrow.actors.packets import Ended
+from regrow.actors.slot import Job, Key, Phase, Slot, Starts
+from regrow.actors.task import Digest, Failure, FailureKind, Outcome
+from regrow.actors.wire import Lease, TaskToRun
+
+
+class Slots:
+    """Folds what happens to the slots and their tasks; every method returns what to do, in order."""
+
+    def __init__(self, count: int) -> None:
+        self.slots = [Slot() for _ in range(count)]
+        self.held: dict[Key, Job] = {}
+        self.unacknowledged: dict[Key, Outcome] = {}
+        self.is_draining = False
+        self._idle: dict[int, None] = {}  # ready slots with nothing fed, longest idle first
+        self._backlog = Backlog()
+        self._stealing: set[int] = set()
+        self._recalled = 0  # tasks that still are to be given back
+        self._numbers = 0
+        self._starts = Starts()
+
+    # What a worker asks.
+
+    def busy(self) -> int:
+        """Slots at work."""
+        return sum(bool(slot.fed) for slot in self.slots)
+
+    def is_starting(self, number: int) -> bool:
+        """Is it still to say that it is ready?"""
+        return self.slots[number].phase is Phase.STARTING
+
+    def free(self) -> int:
+        """How many tasks would start at once if they came now."""
+        if self.is_draining:
+            return 0
+        return max(0, sum(slot.phase is Phase.READY for slot in self.slots) - len(self.held))
+
+    def is_empty(self) -> bool:
+        """Nothing held and every outcome acknowledged: a drained worker may go."""
+        return not self.held and not self.unacknowledged
+
+    # What the dispatcher says.
+
+    def accept(self, tasks: list[TaskToRun]) -> list[Effect]:
+        """New tasks, in this order. One that is held already is the same task sent twice."""
+        known, news = [], []
+        for task in tasks:
+            key = task.task_id, task.attempt
+            if (outcome := self.unacknowledged.get(key)) is not None:
+                known.append(outcome)
+            elif key not in self.held:
+                news.append(Job(task))
+        effects: list[Effect] = [Deliver(outcome) for outcome in known]
+        if self.is_draining:
+            return [*effects, GiveBack([job.lease for job in news])] if news else effects
+        self.held.update((job.key, job) for job in news)
+        return effects + self._ask(self._backlog.add(news)) + self._spread()
+
+    def learn(self, functions: dict[Digest, bytes | None]) -> list[Effect]:
+        """Functions have come; ``None`` says that the store has no such function any more."""
+        failure = Failure(FailureKind.UNLOADABLE, "MissingFunction", "the store no longer has this function's bytes")
+        orphans = [job for digest, code in functions.items() for job in self._backlog.learn(digest, code)]
+        return [self._end(job, Ended(None, failure, 0.0)) for job in orphans] + self._spread()
+
+    def acknowledge(self, leases: list[Lease]) -> None:
+        """The store has these outcomes."""
+        for lease in leases:
+            self.unacknowledged.pop((lease.task_id, lease.attempt), None)
+
+    def recall(self, count: int) -> list[Effect]:
+        """Give back up to ``count`` unstarted tasks, the newest first."""
+        self._recalled = max(self._recalled, count)
+        deep = [number for number, slot in enumerate(self.slots) if slot.is_deep]
+        if deep and len(self._backlog) < count:
+            return [self._steal(number) for number in deep]
+        return self._spread()
+
+    def drop(self, leases: list[Lease]) -> list[Effect]:
+        """These leases belong to somebody else: forget their outcomes, and kill what runs under them."""
+        for lease in leases:
+            key = lease.task_id, lease.attempt
+            self.unacknowledged.pop(key, None)
+            if (job := self.held.pop(key, None)) is not None:
+                job.is_dropped = True
+        self._backlog.sweep()
+        stained = [number for number, slot in enumerate(self.slots) if slot.phase is Phase.READY and slot.has_dropped()]
+        return [self._steal(number) for number in stained]
+
+    def drain(self) -> list[Effect]:
+        """Start nothing more, and give back everything unstarted."""
+        self.is_draining = True
+        return self.recall(len(self.held))
+
+    def resume(self) -> list[Effect]:
+        """A dispatcher has welcomed this worker (again): tell and ask what the former one may not have heard."""
+        effects: list[Effect] = [Deliver(outcome) for outcome in self.unacknowledged.values()]
+        return effects + self._ask(self._backlog.missing())
+
+    # What the slots do.
+
+    def start(self) -> list[Effect]:
+        """Bring every slot up."""
+        return [Spawn(number, 0.0) for number in range(len(self.slots))]
+
+    def ready(self, number: int) -> list[Effect]:
+        """A slot's process has started."""
+        slot = self.slots[number]
+        if slot.phase is not Phase.STARTING:
+            return self.condemn(number, "it said twice that it was ready")
+        slot.phase = Phase.READY
+        self._idle[number] = None
+        self._starts.has_succeeded = True
+        return self._spread()
+
+    def ended(self, number: int, answers: list[tuple[int, Ended]]) -> list[Effect]:
+        """A slot has answered; turns end in the order in which they were fed."""
+        return self._fold(number, answers) + self._spread()
+
+    def stolen(self, number: int, unread: list[int], answers: list[tuple[int, Ended]]) -> list[Effect]:
+        """What a steal brought back, and what the slot had answered by then."""
+        self._stealing.discard(number)
+        slot = self.slots[number]
+        self._backlog.put_back(slot.take_back(unread))
+        effects = self._fold(number, answers)
+        slot.is_dry = not unread
+        if slot.has_dropped():
+            effects += self.condemn(number, "its task was taken away")
+        if slot.is_idle:
+            self._idle[number] = None
+        return effects + self._spread()
+
+    def condemn(self, number: int, verdict: str) -> list[Effect]:
+        """Kill a slot; what it runs ends as crashed, for the reason of ``verdict``."""
+        slot = self.slots[number]
+        if slot.phase is Phase.ENDING:
+            return []
+        slot.phase, slot.verdict = Phase.ENDING, verdict
+        self._idle.pop(number, None)
+        return [Kill(number)]
+
+    def exited(self, number: int, unread: list[int], answers: list[tuple[int, Ended]], death: Death) -> list[Effect]:
+        """A slot's process is gone: what it did not read runs elsewhere, what it was at is a crash."""
+        slot = self.slots[number]
+        slot.phase = Phase.ENDING
+        self._stealing.discard(number)
+        self._idle.pop(number, None)
+        self._backlog.put_back(slot.take_back(unread))
+        effects = self._fold(number, answers)
+        failure = _crash(death, slot.verdict)
+        effects += [self._end(job, Ended(None, failure, 0.0)) for job in slot.fed.values() if not job.is_dropped]
+        return effects + self._replace(number, death) + self._spread()
+
+    # Inside.
+
+    def _replace(self, number: int, death: Death) -> list[Effect]:
+        self._starts.note_death(self.slots[number].has_worked)
+        self.slots[number] = Slot()
+        delay_s = self._starts.delay_s()
+        if delay_s is None:
+            note = f"{self._starts.failed} slot processes in a row ended before they were ready ({death.reason})"
+            return [GiveUp(f"{note}\n{death.output}".rstrip())]
+        if self.is_draining and not self.held:
+            self.slots[number].phase = Phase.STOPPED
+            return []
+        return [Spawn(number, delay_s)]
+
+    def _fold(self, number: int, answers: list[tuple[int, Ended]]) -> list[Effect]:
+        """Turn a slot's answers into outcomes."""
+        effects: list[Effect] = []
+        slot = self.slots[number]
+        for turn, ended in answers:
+            if turn != next(iter(slot.fed), None):
+                return effects + self.condemn(number, "it answered a call that it was not at")
+            job = slot.release(turn)
+            if not job.is_dropped:
+                effects.append(self._end(job, ended))
+        if answers:
+            slot.is_dry = False
+            self._starts.failed = 0
+        if slot.is_idle:
+            self._idle[number] = None
+        return effects
+
+    def _end(self, job: Job, ended: Ended) -> Deliver:
+        """The task's outcome exists: hold the outcome instead of the task."""
+        del self.held[job.key]
+        outcome = Outcome(job.task.task_id, job.task.attempt, ended.value, ended.failure, ended.ran_s)
+        self.unacknowledged[job.key] = outcome
+        return Deliver(outcome)
+
+    def _steal(self, number: int) -> Effect:
+        self._stealing.add(number)
+        return Steal(number)
+
+    def _ask(self, digests: list[Digest]) -> list[Effect]:
+        return [NeedCode(digests)] if digests else []
+
+    def _spread(self) -> list[Effect]:
+        """Give back what is recalled, then feed what can be fed, then even out."""
+        if self._stealing:
+            return []
+        effects = self._give_back()
+        while (job := self._backlog.head()) is not None:
+            code = self._backlog.code.get(job.task.digest)
+            if code is None:  # forgotten for others' sake while the task waited
+                effects += self._ask(self._backlog.add([self._backlog.take()]))
+            elif (number := self._place(job)) is not None:
+                effects.append(self._feed(number, self._backlog.take(), code))
+            else:
+                break
+        return effects + self._even_out()
+
+    def _give_back(self) -> list[Effect]:
+        """The newest unstarted tasks, as many as are recalled; when draining, all."""
+        count, self._recalled = len(self.held) if self.is_draining else self._recalled, 0
+        newest = self._backlog.take_newest(count) if count else []
+        for job in newest:
+            del self.held[job.key]
+        return [GiveBack([job.lease for job in newest])] if newest else []
+
+    def _place(self, job: Job) -> int | None:
+        """The slot for it: the longest idle one, else for a quick task the one with the least ahead of it."""
+        if (idle := next(iter(self._idle), None)) is not None:
+            return idle
+        if not job.is_quick:
+            return None
+        roomy = [number for number, slot in enumerate(self.slots) if slot.has_room(job)]
+        return min(roomy, key=lambda number: self.slots[number].expected_s, default=None)
+
+    def _feed(self, number: int, job: Job, code: bytes) -> Feed:
+        slot, digest = self.slots[number], job.task.digest
+        self._idle.pop(number, None)
+        self._numbers += 1
+        slot.take(self._numbers, job)
+        is_known = slot.known.get(digest) is not None
+        if not is_known:
+            slot.known.put(digest, code)
+        return Feed(number, self._numbers, digest, job.task.params, None if is_known else code)
+
+    def _even_out(self) -> list[Effect]:
+        """Steal from the slot with the most unread tasks while another has none."""
+        deep = [number for number, slot in enumerate(self.slots) if slot.is_deep] if self._idle else []
+        return [self._steal(max(deep, key=lambda number: len(self.slots[number].fed)))] if deep else []
+
+    def check(self) -> None:
+        """The invariants, for tests.  Raises AssertionError that names the broken one."""
+        places = list(self._backlog)
+        places += [job for slot in self.slots for job in slot.fed.values() if not job.is_dropped]
+        assert sorted(job.key for job in places) == sorted(self.held), "a held task is in no place, or in two"
+        assert not self.held.keys() & self.unacknowledged.keys(), "a task is held after its outcome"
+        idle = {number for number, slot in enumerate(self.slots) if slot.is_idle}
+        assert idle == set(self._idle), "the idle slots are not those that are ready and empty"
+        if idle and not self._stealing:
+            assert self._backlog.head() is None, "a task waits beside an idle slot"
+            assert not any(slot.is_deep for slot in self.slots), "a task is unread beside an idle slot"
+
+
+def _crash(death: Death, verdict: str) -> Failure:
+    reason = f"its worker killed it: {verdict}" if verdict else death.reason
+    message = f"the slot process died while it ran this task ({reason})"
+    return Failure(FailureKind.CRASHED, death.reason, message, death.output)

@@ -1,0 +1,195 @@
+"""Values: what happens to a dispatcher's core (stimuli), and what it wants done (effects): two closed unions.
+
+::
+
+    workers ──WorkerSaid, WorkerDown, Undelivered──▶ ┌──────────┐ ──Send, Monitor, Demonitor──▶ workers
+                                                     │ Dispatch │
+    store ───Woken, Pulsed, StoreBack, answers─────▶ └──────────┘ ──Claim, Settle, FetchCode, Inherit─▶ store
+
+Each store effect is answered by exactly one stimulus, sooner or later: the store's thread repeats a call until it is
+answered.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from regrow.actors.records import Held, Share
+from regrow.actors.task import Claimed, Digest, Settlement, Verdict, WorkerId
+from regrow.actors.wire import FromWorker, Run, ToWorker
+
+
+class Event(StrEnum):
+    """Every event that a dispatcher logs."""
+
+    WORKER_JOINED = "worker.joined"  # registered (worker, slots, held; python, expected_python where they differ)
+    WORKER_LEFT = "worker.left"  # took its leave with nothing in hand (worker, reason)
+    WORKER_LOST = "worker.lost"  # ended or fell silent (worker, reason, leases)
+    WORKER_REFUSED = "worker.refused"  # cannot work here (worker, reason)
+    LEASES_DROPPED = "leases.dropped"  # a worker held what is no longer its own (worker, leases)
+    LEASES_EXPIRED = "leases.expired"  # of the former incarnation, presented by nobody (leases)
+    LEASES_INHERITED = "leases.inherited"  # taken over from a silent dispatcher (former, leases)
+    RUN_UNDELIVERED = "run.undelivered"  # a connection took no more (worker, tasks)
+    STORE_LOST = "store.lost"  # it does not answer (problem)
+    STORE_READY = "store.ready"  # it answers, for the first time or again (leases, durability)
+
+
+Fields = dict[str, str | int | float]
+
+
+class WorkerSaid(msgspec.Struct, frozen=True):
+    """A message came in."""
+
+    worker: WorkerId
+    message: FromWorker
+
+
+class WorkerDown(msgspec.Struct, frozen=True):
+    """The supervisor of this worker saw it end."""
+
+    worker: WorkerId
+    reason: str
+
+
+class Undelivered(msgspec.Struct, frozen=True):
+    """These tasks could not be handed to the connection: the worker has not seen them and never will."""
+
+    worker: WorkerId
+    run: Run
+
+
+class Woken(msgspec.Struct, frozen=True):
+    """The store's queue may have tasks."""
+
+
+class ClaimAnswered(msgspec.Struct, frozen=True):
+    """Answer to Claim.  ``left`` tasks are still queued."""
+
+    tasks: list[Claimed]
+    left: int
+
+
+class SettleAnswered(msgspec.Struct, frozen=True):
+    """Answer to Settle, in its order."""
+
+    verdicts: list[Verdict]
+
+
+class CodeFetched(msgspec.Struct, frozen=True):
+    """Answer to FetchCode; ``None`` for a function that the store no longer has."""
+
+    functions: dict[Digest, bytes | None]
+
+
+class Pulsed(msgspec.Struct, frozen=True):
+    """Answer to the beat: how many tasks are queued, and which dispatchers are silent but own leases."""
+
+    queued: int
+    silent: list[str]
+
+
+class Inherited(msgspec.Struct, frozen=True):
+    """Answer to Inherit: these leases were another dispatcher's and are ours now."""
+
+    former: str
+    held: list[Held]
+
+
+class StoreLost(msgspec.Struct, frozen=True):
+    """The store does not answer; the call in hand is being repeated."""
+
+    problem: str
+
+
+class StoreBack(msgspec.Struct, frozen=True):
+    """The store answers (for the first time, or again) and has these leases for us. ``durability`` is its promise, as
+    text.
+
+    Read after the interrupted call was answered and before the next one was made, so it is in step with what was
+    folded.
+    """
+
+    held: list[Held]
+    durability: str = ""
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """A deadline has come."""
+
+
+class Suspended(msgspec.Struct, frozen=True):
+    """This process itself did not run for a while: nobody else's silence before now means anything."""
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Drain: take nothing new, and be done within ``grace_s`` seconds."""
+
+    grace_s: float
+
+
+Answer = ClaimAnswered | SettleAnswered | CodeFetched | Pulsed | Inherited | StoreBack
+Stimulus = WorkerSaid | WorkerDown | Undelivered | Woken | StoreLost | Tick | Suspended | Stop | Answer
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Take queued tasks for these workers.  ``expected_s``: run times of short functions, the only ones to go ahead."""
+
+    claim_id: str
+    shares: list[Share]
+    expected_s: dict[Digest, float]
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """Write these endings."""
+
+    settlements: list[Settlement]
+
+
+class FetchCode(msgspec.Struct, frozen=True):
+    """Read functions."""
+
+    digests: list[Digest]
+
+
+class Inherit(msgspec.Struct, frozen=True):
+    """Take over the leases of a silent dispatcher."""
+
+    former: str
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Say this to a worker."""
+
+    worker: WorkerId
+    message: ToWorker
+
+
+class Monitor(msgspec.Struct, frozen=True):
+    """Watch this worker's place in our own supervision tree."""
+
+    worker: WorkerId
+    path: str
+
+
+class Demonitor(msgspec.Struct, frozen=True):
+    """Watch it no longer."""
+
+    worker: WorkerId
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Log an event.  ``is_warning``: something was recovered from."""
+
+    event: Event
+    fields: Fields
+    is_warning: bool = False
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """The drain is over.  ``is_clean``: no lease is left, so the dispatcher can take its leave of the store."""
+
+    is_clean: bool
+
+
+StoreEffect = Claim | Settle | FetchCode | Inherit
+Effect = StoreEffect | Send | Monitor | Demonitor | Report | Finished

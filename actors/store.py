@@ -1,0 +1,297 @@
+"""Shell: the store as the dispatcher sees it: one atomic script per move, over a blocking connection.
+
+``keys.py`` draws what is kept, ``lua/*.lua`` the moves, ``records.py`` what goes in and comes out; ``astore.py`` is the
+gateway's asynchronous side of the same.
+
+- A call happens once or raises: the Redis client's own retries are off, because they would run a script twice whose reply was cut.
+- Any call may be repeated after StoreUnavailable, with the same arguments: the second answer is the first one's.
+- One Store belongs to one thread, and a dispatcher has one claim in flight at a time.
+"""
+
+import os
+import re
+import select
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, Self, cast
+
+import redis
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.client import PubSub
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
+
+from regrow.actors import keys, records
+from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
+from regrow.actors.records import Argument, Claim, DispatcherRecord, Held, Pulse, Reply, Share
+from regrow.actors.scripts import BEAT, CLAIM, INHERIT, SETTLE, Script
+from regrow.actors.task import RETENTION_S, Digest, Move, Settlement, TaskId, Verdict, WorkerId, WorkerRecord
+from regrow.actors.wire import BATCH_TASKS
+from regrow.runtime.errors import ConfigError, StoreError, StoreUnavailable
+
+TIMEOUT_S: Final = 5.0  # without an answer, after which a call is given up
+QUIET_S: Final = 5.0  # of silence on a subscription, after which it has to answer a PING within as long
+RECONNECT_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)  # pauses between tries to subscribe again; the last one is repeated
+TEMPORARY: Final = (
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+)  # a fail-over, seen from outside
+TRY_LATER: Final = re.compile(r"\b(BUSY|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS)\b")
+
+
+def options(timeout_s: float | None) -> dict[str, Any]:
+    """How every connection is made: no retries, no hidden health checks, and ``timeout_s`` for each answer."""
+    return {
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "health_check_interval": 0,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": TIMEOUT_S,
+        "client_name": "regrow",
+    }
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Redis errors as ours."""
+    try:
+        yield
+    except RedisError as error:
+        raise store_error(error) from error
+
+
+def store_error(error: RedisError) -> StoreError:
+    """StoreUnavailable where the same call can succeed later, StoreError where it cannot."""
+    text = str(error)
+    if isinstance(error, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
+        return StoreUnavailable(
+            "the store is at its memory limit (maxmemory): it takes nothing new until tasks end or expire"
+        )
+    if "MISCONF" in text:
+        return StoreUnavailable(f"the store cannot write to its disk: {text}")
+    if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError):
+        return StoreError(f"the store refuses us: {text}; check user and password in the URL")
+    if isinstance(error, ResponseError) and not isinstance(error, TEMPORARY) and not TRY_LATER.search(text):
+        return StoreError(f"the store refused a command: {text}")
+    return StoreUnavailable(f"the store does not answer: {text or type(error).__name__}")
+
+
+def retry_pause_s(failures: int) -> float:
+    """Seconds to wait before the next try to subscribe, after so many failures in a row."""
+    return RECONNECT_S[min(failures, len(RECONNECT_S)) - 1]
+
+
+class Store:
+    """The dispatcher's half of the store.  Every call may raise StoreUnavailable (repeat it) and StoreError."""
+
+    def __init__(self, url: str, client: redis.Redis, retention_s: float) -> None:
+        self._url = url
+        self._client = client
+        self._retention_s = retention_s
+
+    @classmethod
+    def connect(cls, url: str, retention_s: float = RETENTION_S, timeout_s: float = TIMEOUT_S) -> Self:
+        """A store at ``redis://``, ``rediss://`` or ``unix://``; nothing is sent yet.  Raises ConfigError for another URL."""
+        try:
+            return cls(url, redis.Redis.from_url(url, **options(timeout_s)), retention_s)
+        except ValueError as error:
+            raise ConfigError(f"--redis-url: {error}") from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def ping(self) -> None:
+        """Return if the server answers and has read its files."""
+        self._values([("PING",)])
+
+    def check(self) -> StoreFacts:
+        """What is at the other end.  Raises ConfigError, with the fix, for a server that could lose tasks."""
+        with translated(), self._client.pipeline(transaction=False) as pipe:
+            for name in CHECKED_SETTINGS:
+                pipe.config_get(name)
+            return facts_of(self._client.info(), pipe.execute(raise_on_error=False))
+
+    def claim(
+        self, dispatcher: str, claim_id: str, shares: list[Share], expected_s: dict[Digest, float], max_bytes: int
+    ) -> Claim:
+        """Take tasks from the queue for these workers, at most BATCH_TASKS and ``max_bytes`` of parameters, but one in any case."""
+        names = (keys.QUEUE, keys.leases(dispatcher), keys.claim(dispatcher), keys.BEATS, keys.COUNTERS)
+        arguments = records.claim_arguments(dispatcher, claim_id, shares, expected_s, max_bytes)
+        return records.claim_of(self._run(CLAIM, names, arguments))
+
+    def settle(self, dispatcher: str, settlements: list[Settlement]) -> list[Verdict]:
+        """Write how attempts ended; verdicts in their order.  What is queued again stands at the front in that order too."""
+        verdicts: list[Verdict] = []
+        for batch in reversed(list(records.batches(settlements, records.settlement_bytes))):
+            arguments = records.settle_arguments(dispatcher, batch, self._retention_s)
+            reply = self._run(SETTLE, (keys.QUEUE, keys.leases(dispatcher), keys.COUNTERS), arguments)
+            verdicts = [records.SETTLE_VERDICTS[int(number)] for number in reply] + verdicts
+        return verdicts
+
+    def code(self, digests: list[Digest]) -> dict[Digest, bytes | None]:
+        """Function bytes by digest; ``None`` for those that are not there."""
+        return dict(zip(digests, self._values([("GET", keys.code(digest)) for digest in digests]), strict=True))
+
+    def params(self, task_ids: list[TaskId]) -> dict[TaskId, bytes]:
+        """Parameters of tasks that have not ended."""
+        found = self._values([("HGET", keys.task(task_id), "params") for task_id in task_ids])
+        return {task_id: params for task_id, params in zip(task_ids, found, strict=True) if params is not None}
+
+    def leases(self, dispatcher: str) -> list[Held]:
+        """What the dispatcher has under lease; a lease whose record has vanished has no worker and no digest."""
+        return [held for held, _ in self._leases(dispatcher)]
+
+    def beat(self, dispatcher: DispatcherRecord, workers: list[WorkerRecord]) -> Pulse:
+        """Show life, and the workers that are registered here; learn how many tasks wait and who has fallen silent."""
+        name = dispatcher.dispatcher
+        reply = self._run(
+            BEAT,
+            (keys.BEATS, keys.DISPATCHERS, keys.workers(name), keys.QUEUE),
+            [
+                name,
+                records.encode_dispatcher(dispatcher),
+                records.encode_workers(workers),
+                records.SILENT_MS,
+                records.FORGET_MS,
+            ],
+        )
+        return Pulse(int(reply[0]), [cast("bytes", other).decode() for other in reply[1:]])
+
+    def inherit(self, dispatcher: str, from_dispatcher: str) -> list[Held]:
+        """Take over the leases of a dispatcher that has been silent for 3 s; nothing if it has not.
+
+        Settle them with GIVE_BACK where it is known that they never started, else with LOSE_WORKER, which does not count here.
+        """
+        taken: list[Held] = []
+        names = (keys.BEATS, keys.leases(from_dispatcher), keys.leases(dispatcher))
+        left = 1
+        while left:
+            reply = self._run(INHERIT, names, [from_dispatcher, dispatcher, records.SILENT_MS, BATCH_TASKS])
+            taken += records.held_of(reply[1:])
+            left = int(reply[0])
+        return taken
+
+    def farewell(self, dispatcher: str) -> None:
+        """A clean stop: give back what is under lease and deregister.
+
+        Tasks that must not start twice stay under lease, because here nobody knows whether they did: the dispatcher's next
+        incarnation, or its heir, settles them.
+        """
+        to_return = [
+            Settlement(held.task_id, held.attempt, Move.GIVE_BACK, held.worker)
+            for held, may_run_again in self._leases(dispatcher)
+            if may_run_again
+        ]
+        self.settle(dispatcher, to_return)
+        with translated(), self._client.pipeline(transaction=True) as pipe:
+            pipe.hdel(keys.DISPATCHERS, dispatcher)
+            pipe.delete(keys.workers(dispatcher), keys.claim(dispatcher))
+            pipe.zadd(
+                keys.BEATS, {dispatcher: 0}, xx=True
+            )  # silent since long ago: any lease left may be inherited at once
+            pipe.execute()
+
+    def wakes(self) -> "Wakes":
+        """Hints that something was queued, on a connection of their own."""
+        return Wakes(self._url)
+
+    def _leases(self, dispatcher: str) -> list[tuple[Held, bool]]:
+        """Each lease, and whether its task may start more than once."""
+        with translated():
+            numbers = cast("dict[bytes, bytes]", self._client.hgetall(keys.leases(dispatcher)))
+        ids = [TaskId(task_id.decode()) for task_id in numbers]
+        facts = self._values([("HMGET", keys.task(task_id), "worker", "digest", "limit") for task_id in ids])
+        return [
+            (
+                Held(task_id, int(number), WorkerId((worker or b"").decode()), Digest((digest or b"").decode())),
+                limit != b"1",
+            )
+            for task_id, number, (worker, digest, limit) in zip(ids, numbers.values(), facts, strict=True)
+        ]
+
+    def _values(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
+        """Answers of reads, in one round trip."""
+        if not commands:
+            return []
+        with translated(), self._client.pipeline(transaction=False) as pipe:
+            ask: Callable[..., Any] = pipe.execute_command
+            for command in commands:
+                ask(*command)
+            return pipe.execute()
+
+    def _run(self, script: Script, names: Sequence[str], arguments: Sequence[Argument]) -> Reply:
+        with translated():
+            try:
+                return cast("Reply", self._client.evalsha(script.sha, len(names), *names, *arguments))
+            except exceptions.NoScriptError:
+                return cast("Reply", self._client.eval(script.text, len(names), *names, *arguments))
+
+
+class Wakes:
+    """An endless iterator for a thread of its own: one item per hint, and one after each (re)connect, for what was missed.
+
+    Iterate once. ``close`` may be called from any thread and ends the iteration at once.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = redis.Redis.from_url(url, **options(TIMEOUT_S))
+        self._lock = threading.Lock()  # held round the life and use of the eventfd
+        self._closing = threading.Event()
+        self._closed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def __iter__(self) -> Iterator[None]:
+        failures = 0
+        try:
+            while not self._closing.is_set():
+                with suppress(RedisError, OSError):
+                    for _ in self._hints():
+                        failures = 0
+                        yield
+                failures += 1
+                self._closing.wait(retry_pause_s(failures))
+        finally:
+            self._client.close()
+            with self._lock:
+                self._closing.set()
+                os.close(self._closed)
+
+    def close(self) -> None:
+        """End the iteration."""
+        with self._lock:
+            if not self._closing.is_set():
+                self._closing.set()
+                os.eventfd_write(self._closed, 1)
+
+    def _hints(self) -> Iterator[None]:
+        """Of one connection, until it fails or falls silent (RedisError), or until we are closed."""
+        with PubSub(self._client.connection_pool) as subscription:
+            subscription.subscribe(keys.WAKE)
+            while self._waited(subscription):
+                if "message" in heard(subscription):
+                    yield
+
+    def _waited(self, subscription: PubSub) -> bool:
+        """True: there is something to read.  False: we are closed.  Silence is broken by a PING, which has to be answered."""
+        assert subscription.connection is not None
+        poller = select.poll()
+        poller.register(subscription.connection._sock, select.POLLIN)  # noqa: SLF001  it has no public name
+        poller.register(self._closed, select.POLLIN)
+        for is_last in (False, True):
+            ready = poller.poll(QUIET_S * 1000)
+            if ready:
+                return all(descriptor != self._closed for descriptor, _ in ready)
+            if not is_last:
+                subscription.ping()
+        raise redis.TimeoutError("a subscription does not answer")
+
+
+def heard(subscription: PubSub) -> set[str]:
+    """Everything that has arrived: "message" for hints, and also for a subscription begun (anew): hints may have been missed."""
+    kinds: set[str] = set()
+    while (message := subscription.get_message(timeout=0)) is not None:
+        kinds.add("message" if message["type"] == "subscribe" else message["type"])
+    return kinds

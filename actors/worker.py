@@ -1,0 +1,245 @@
+"""Shell: a worker: takes tasks from its dispatcher, has them run by its slots, and answers for them.
+
+It beats from its own loop and never runs user code itself, so whatever that code does, the worker goes on beating. What
+it holds outlives its dispatcher: it keeps running, and tells the next dispatcher what it has (Hello) before anything
+else. Between a Hello and its Welcome nothing but beats is said, and a Run is ignored, so that the list in the Hello is
+the truth when the dispatcher reads it. The conversation is drawn in ``wire``; what it means for the slots is decided in
+``slots``.
+"""
+
+import os
+import platform
+import secrets
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
+from importlib.metadata import version
+from typing import Final, assert_never
+
+import msgspec
+
+from regrow.actors import wire
+from regrow.actors.crew import Crew, ForDispatcher
+from regrow.actors.effects import Deliver, GiveBack, NeedCode
+from regrow.actors.nest import Nest
+from regrow.actors.outbox import Outbox
+from regrow.actors.slot import Key
+from regrow.actors.slots import Slots
+from regrow.actors.task import WorkerId
+from regrow.runtime.actor import Actor, Context
+from regrow.runtime.errors import ConfigError
+from regrow.runtime.link import MAX_FRAME_BYTES, connect_dealer
+from regrow.runtime.logs import log
+from regrow.runtime.spec import Heartbeat
+
+FAREWELL_S: Final = 0.5  # how long the last words may take to leave
+END_S: Final = 0.5  # of a stop's grace, kept for ending
+
+
+class WorkerArguments(msgspec.Struct, frozen=True):
+    """What a worker is told. ``dispatcher`` is the endpoint of its data socket."""
+
+    dispatcher: str
+    mode: wire.Mode = wire.Mode.PUSH
+    slots: int = 2
+    import_path: tuple[str, ...] = ()  # directories that user code may import from
+    max_payload_bytes: int = 64 * 1024 * 1024
+    drain_s: float = 10.0  # how long a stop waits for running tasks
+
+
+class Worker(Actor[WorkerArguments, object]):
+    """One worker process. It is ready when its first slot is, whether its dispatcher is there or not."""
+
+    arguments_type = WorkerArguments
+    role = "worker"
+
+    def __init__(self, arguments: WorkerArguments, context: Context) -> None:
+        super().__init__(arguments, context)
+        self._host = socket.gethostname()
+        self._id = WorkerId(f"{context.name}@{self._host}/{secrets.token_hex(4)}")
+        self._slots = Slots(arguments.slots)
+        self._outbox = Outbox()
+        self._given_back: list[wire.Lease] = []
+        self._granted = -1  # free slots, as the dispatcher was told last; -1: not told
+        self._beat_s, self._window_s = Heartbeat().interval_s, Heartbeat().window_s
+        self._last_heard = self._last_beat = context.now()
+        self._is_welcome = False
+        self._is_flush_due = False
+        self._damaged = 0  # frames dropped
+        self._belongings = ExitStack()  # what on_end releases
+
+    def on_start(self) -> None:
+        self.context.defer_ready()
+        nest = Nest(self.context.run_directory if self.context.tree else None, self.context.name)
+        self._belongings.callback(nest.remove)
+        self._connect()
+        self._belongings.callback(lambda: self._dealer.close(FAREWELL_S))
+        self._crew = Crew(self.context, self._slots, nest.path, self.arguments, self._tell)
+        self._belongings.callback(self._crew.close)
+        self._crew.carry(self._slots.start())
+        self._beat()
+
+    def on_gap(self, gap_s: float) -> None:  # noqa: ARG002 (what counts is how long the dispatcher has heard nothing)
+        """Suspended for a window since its last beat, it has lost its leases: it asks before it says anything of them."""
+        self._last_heard = self.context.now()
+        if self._last_heard - self._last_beat >= self._window_s:
+            self._introduce()
+
+    def on_stop(self, grace_s: float | None) -> None:
+        """Drain: give back what has not started, finish what runs, have every outcome acknowledged."""
+        drain_s = self.arguments.drain_s if grace_s is None else min(self.arguments.drain_s, max(0.0, grace_s - END_S))
+        log.info("worker.draining", held=len(self._slots.held), drain_s=drain_s)
+        self._send(wire.Leaving())
+        self._crew.carry(self._slots.drain())
+        self.context.after(drain_s, self._depart)
+        self._flush_soon()
+
+    def on_end(self) -> None:
+        self._belongings.close()
+
+    # What the dispatcher hears.
+
+    def _connect(self) -> None:
+        limit = max(MAX_FRAME_BYTES, self.arguments.max_payload_bytes * 3 // 2)
+        self._dealer = connect_dealer(self.arguments.dispatcher, self._id.encode(), limit)
+        self.context.watch(self._dealer, self._hear)
+        self._last_heard = self.context.now()
+        self._introduce()
+
+    def _reconnect(self) -> None:
+        """The dispatcher is silent: a new connection reaches its successor, and forgets what was queued for it."""
+        if self._is_welcome:
+            log.warning("dispatcher.lost", silent_s=round(self.context.now() - self._last_heard, 3))
+        self.context.unwatch(self._dealer)
+        self._dealer.close()
+        self._connect()
+
+    def _introduce(self) -> None:
+        self._is_welcome = False
+        self._send(
+            wire.Hello(
+                protocol=wire.PROTOCOL,
+                worker=self._id,
+                name=self.context.name,
+                host=self._host,
+                pid=os.getpid(),
+                mode=self.arguments.mode,
+                slots=self.arguments.slots,
+                python=platform.python_version(),
+                dill=version("dill"),
+                held=_leases(self._slots.held),
+                done=_leases(self._slots.unacknowledged),
+                tree=self.context.tree,
+                path=self.context.path if self.context.tree else "",
+                is_draining=self._slots.is_draining,
+            )
+        )
+
+    def _beat(self) -> None:
+        self.context.after(self._beat_s, self._beat)
+        if self.context.now() - self._last_heard > self._window_s:
+            self._reconnect()
+        self._send(wire.Beat(self._slots.busy()))
+        self._last_beat = self.context.now()
+        self._crew.look()
+        self._flush_soon()
+
+    def _tell(self, effect: ForDispatcher) -> None:
+        """Before the Welcome nothing is queued but give-backs: ``resume`` repeats the rest."""
+        match effect:
+            case Deliver(outcome) if self._is_welcome:
+                self._outbox.put(outcome)
+            case NeedCode(digests) if self._is_welcome:
+                self._send(wire.NeedCode(digests))
+            case GiveBack(leases):
+                self._given_back += leases
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        """Once at the end of this round, for all that has happened in it."""
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self.context.after(0.0, self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        if self._is_welcome:
+            self._send_given_back()
+            self._send_outcomes()
+            self._send_grant()
+        if self._slots.is_draining and self._slots.is_empty():
+            self._depart()
+
+    def _send_given_back(self) -> None:
+        if self._given_back and self._send(wire.GaveBack(self._given_back)):
+            self._given_back = []
+
+    def _send_outcomes(self) -> None:
+        while batch := self._outbox.batch(self._slots.unacknowledged):
+            if not self._send(wire.Done(batch)):
+                self._outbox.put_back(batch)
+                return
+
+    def _send_grant(self) -> None:
+        free = self._slots.free()
+        if self.arguments.mode is wire.Mode.PULL and free != self._granted and self._send(wire.Grant(free)):
+            self._granted = free
+
+    def _send(self, message: wire.FromWorker) -> bool:
+        """False when the queue is full: the next beat tries again."""
+        return self._dealer.send(wire.encode(message))
+
+    def _depart(self) -> None:
+        self._send(wire.Leaving(is_final=True))
+        self.context.exit()
+
+    # What the dispatcher says.
+
+    def _hear(self) -> None:
+        for frame in self._dealer.receive():
+            try:
+                message = wire.decode_to_worker(frame)
+            except msgspec.MsgspecError as error:
+                self._damaged += 1
+                log.warning("frame.dropped", peer="dispatcher", problem=str(error), total=self._damaged)
+                continue
+            self._last_heard = self.context.now()
+            self._fold(message)
+        self._flush_soon()
+
+    def _fold(self, message: wire.ToWorker) -> None:
+        match message:
+            case wire.Run(tasks):
+                if self._is_welcome:
+                    self._crew.carry(self._slots.accept(tasks))
+            case wire.Ack(leases):
+                self._slots.acknowledge(leases)
+            case wire.Code(functions):
+                self._crew.carry(self._slots.learn(functions))
+            case wire.Recall(count):
+                self._crew.carry(self._slots.recall(count))
+            case wire.Drop(leases):
+                self._crew.carry(self._slots.drop(leases))
+            case wire.Welcome():
+                self._settle(message)
+            case wire.WhoAreYou():
+                self._introduce()
+            case wire.Refused(reason):
+                raise ConfigError(f"the dispatcher at {self.arguments.dispatcher} refuses this worker: {reason}")
+            case wire.Reflect():
+                pass
+            case _:
+                assert_never(message)
+
+    def _settle(self, welcome: wire.Welcome) -> None:
+        """Registered: say everything that the dispatcher may not have heard."""
+        log.info("worker.welcome", dispatcher=welcome.dispatcher)
+        self._beat_s, self._window_s = welcome.beat_interval_s, welcome.window_s
+        self._is_welcome = True
+        self._granted = -1
+        self._outbox.clear()
+        self._crew.carry(self._slots.resume())
+
+
+def _leases(keys: Iterable[Key]) -> list[wire.Lease]:
+    return [wire.Lease(task_id, attempt) for task_id, attempt in keys]

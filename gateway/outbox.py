@@ -1,0 +1,193 @@
+"""Shell: one client's submits, in batches.
+
+::
+
+    any thread                 the client's event loop
+      send ──▶ arrivals ──▶ register new functions ──▶ POST /v1/tasks ──▶ on_accepted
+                            └──────── one batch at a time, in order ─────┘
+
+Group commit: one submit call is under way at a time, and what is submitted meanwhile leaves together with the next one.
+So a lone task leaves at once, a flood in batches, and a client's tasks are accepted in the order in which it sent them.
+A batch ends at ``BATCH_TASKS`` tasks or ``BATCH_BYTES`` bytes; a larger payload has a call of its own.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from regrow.gateway.answers import (
+    FunctionAnswer,
+    FunctionRequest,
+    Problem,
+    SubmitAnswer,
+    SubmitRequest,
+    TaskRequest,
+    reader,
+)
+from regrow.gateway.client_errors import ClientClosed, ClientError, GatewayUnavailable, Refused
+from regrow.gateway.jobs import Function, Job, bug, fail_all
+from regrow.gateway.transport import Transport, pauses
+
+BATCH_TASKS: Final = 1000
+BATCH_BYTES: Final = 4 * 1024 * 1024
+NOT_NOW: Final = frozenset({"queue_full", "store_unavailable"})  # refusals of one task that are worth another try
+
+_read_function: Final = reader(FunctionAnswer)
+_read_submit: Final = reader(SubmitAnswer)
+
+
+class Outbox:
+    """Sends jobs and tells ``on_accepted`` of ``(task id, job)`` pairs.  Only ``send`` may be called from other threads."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        loop: asyncio.AbstractEventLoop,
+        on_accepted: Callable[[list[tuple[str, Job]]], None],
+    ) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._on_accepted = on_accepted
+        self._arrivals: deque[Job] = deque()
+        self._is_woken = False
+        self._is_closed = False
+        self._sender: asyncio.Task[None] | None = None
+        self._sending: list[Job] = []
+        self._ids: dict[bytes, str] = {}  # digest of a function's bytes -> its id at the gateway
+
+    def send(self, jobs: Iterable[Job]) -> None:
+        """Take these along.  From any thread; one wake-up of the loop serves all that arrive before it."""
+        self._arrivals.extend(jobs)
+        if not self._is_woken:
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._is_woken = False
+        if self._is_closed:
+            self.refuse_rest()
+        elif self._arrivals and self._sender is None:
+            self._sender = self._loop.create_task(self._send_all())
+            self._sender.add_done_callback(self._sent_all)
+
+    async def _send_all(self) -> None:
+        while self._arrivals:
+            batch = self._sending = cut(self._arrivals)
+            await asyncio.gather(*(self._register_for(jobs) for jobs in self._unregistered(batch)))
+            await self._submit([(job, known) for job in batch if (known := self._id_of(job))])
+        self._sending = []
+
+    def _sent_all(self, sender: "asyncio.Task[None]") -> None:
+        self._sender = None
+        if not sender.cancelled() and (error := sender.exception()):
+            stranded, self._sending = self._sending, []
+            fail_all(stranded, bug(error))
+            self._wake()
+
+    def _unregistered(self, batch: list[Job]) -> list[list[Job]]:
+        """The jobs of each function that the gateway has not got from us yet."""
+        found: dict[bytes, list[Job]] = {}
+        for job in batch:
+            if isinstance(job.function, Function) and job.function.digest not in self._ids:
+                found.setdefault(job.function.digest, []).append(job)
+        return list(found.values())
+
+    async def _register_for(self, jobs: list[Job]) -> None:
+        function = jobs[0].function
+        assert isinstance(function, Function)
+        try:
+            await self.register(function)
+        except ClientError as error:
+            fail_all(jobs, error)
+
+    async def register(self, function: Function) -> str:
+        """The id of ``function``, registered unless it has been.  Raises Refused and GatewayUnavailable."""
+        known = self._ids.get(function.digest)
+        if known is None:
+            request = FunctionRequest(function.name, function.payload)
+            answer: FunctionAnswer = await self._transport.call("POST", "/v1/functions", _read_function, request)
+            known = self._ids[function.digest] = answer.function_id
+        return known
+
+    def _id_of(self, job: Job) -> str | None:
+        return job.function if isinstance(job.function, str) else self._ids.get(job.function.digest)
+
+    async def _submit(self, batch: list[tuple[Job, str]]) -> None:
+        """Send until all are accepted or refused for good.  Those for which the queue is full keep their places."""
+        give_up_at = self._loop.time() + self._transport.patience_s
+        for pause_s in pauses():
+            batch = await self._submit_once(batch) if batch else []
+            if not batch:
+                return
+            if self._loop.time() + pause_s > give_up_at:
+                text = f"{self._transport.url} took no new task for {self._transport.patience_s:g} s: its queue is full"
+                fail_all([job for job, _ in batch], GatewayUnavailable(text))
+                return
+            await asyncio.sleep(pause_s)
+
+    async def _submit_once(self, batch: list[tuple[Job, str]]) -> list[tuple[Job, str]]:
+        """One call; what it left to be tried again."""
+        request = SubmitRequest([TaskRequest(function_id, job.params) for job, function_id in batch])
+        try:
+            answer = await self._call(request)
+        except ClientError as error:
+            fail_all([job for job, _ in batch], error)
+            return []
+        accepted: list[tuple[str, Job]] = []
+        again: list[tuple[Job, str]] = []
+        for pair, item in zip(batch, answer.tasks, strict=True):
+            if item.error is None:
+                pair[0].accept(item.task_id)
+                accepted.append((item.task_id, pair[0]))
+            elif not self._refused(pair[0], item.error):
+                again.append(pair)
+        self._on_accepted(accepted)
+        return again
+
+    async def _call(self, request: SubmitRequest) -> SubmitAnswer:
+        """The one place where tasks are sent.  It must not be repeated blindly: every repetition may be another run."""
+        answer: SubmitAnswer = await self._transport.call("POST", "/v1/tasks", _read_submit, request, repeatable=False)
+        if len(answer.tasks) != len(request.tasks):
+            raise ClientError(f"{self._transport.url} answered {len(answer.tasks)} of {len(request.tasks)} tasks")
+        return answer
+
+    def _refused(self, job: Job, problem: Problem) -> bool:
+        """Tell ``job`` that it was refused; False: only for now, and it was not told."""
+        if problem.code in NOT_NOW:
+            return False
+        if isinstance(job.function, Function):
+            self._ids.pop(job.function.digest, None)  # perhaps its id is no longer known: next time it is sent anew
+        job.fail(Refused(problem.status, problem.code, problem.detail or problem.title))
+        return True
+
+    def refuse_rest(self) -> None:
+        """Fail what has arrived too late.  For ``_wake``, and for the thread once its loop has ended."""
+        self._is_woken = False
+        while self._arrivals:
+            job = self._arrivals.popleft()
+            if job.claim():
+                job.fail(ClientClosed("this client is closed"))
+
+    async def close(self) -> None:
+        """Send what has arrived, then take nothing more."""
+        self._wake()
+        while self._sender is not None:
+            await asyncio.wait([self._sender])
+            await asyncio.sleep(0)  # its done-callback runs
+            self._wake()
+        self._is_closed = True
+
+
+def cut(arrivals: deque[Job]) -> list[Job]:
+    """Take the next batch from the front, without what its caller has cancelled."""
+    batch: list[Job] = []
+    size_bytes = 0
+    while arrivals and len(batch) < BATCH_TASKS:
+        size_bytes += len(arrivals[0].params)
+        if batch and size_bytes > BATCH_BYTES:
+            break
+        job = arrivals.popleft()
+        if job.claim():
+            batch.append(job)
+    return batch

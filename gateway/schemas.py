@@ -1,0 +1,153 @@
+"""Values: the bodies that the REST API is asked with: the one place where outside data gets its types.
+
+The same schemas serve JSON and msgpack.  A field of ``Binary`` type is base64 text in JSON (plain or wrapped into
+lines) and raw bytes in msgpack.  Durations are float seconds (``_s``), times Unix seconds, sizes bytes.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic.json_schema import models_json_schema
+
+MAX_BATCH: Final = 10_000  # tasks per request
+MAX_WAIT_S: Final = 60.0  # longest long poll; a longer wish is answered after this
+NOT_YET: Final = ("limits", "retry", "ttl_s", "priority", "delay_s", "deadline_s", "idempotency_key")
+
+Binary = Annotated[
+    str | bytes,
+    WithJsonSchema({"type": "string", "contentEncoding": "base64", "description": "base64 text; raw bytes in msgpack"}),
+]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+MaxAttempts = Annotated[
+    int | None,
+    Field(ge=1, le=100, description="deaths of its slot before a task is given up; 1: never started twice"),
+]
+TaskText = Annotated[  # a third of the cost of UUID, and there may be thousands
+    str,
+    StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"),
+    WithJsonSchema({"type": "string", "format": "uuid"}),
+]
+M = TypeVar("M", bound="Body")
+
+
+class Body(BaseModel):
+    """Base of all bodies: an unknown field is an error, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class RegisterFunction(Body):
+    """POST /register_function."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "double", "payload": "gASVGwAAAAAA...=="}]}
+    )
+    name: Name
+    payload: Binary
+
+
+class ExecuteFunction(Body):
+    """POST /execute_function. The payload is the pickle of ``((args...), {kwargs})``."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"function_id": "0e37df36-f698-11e6-8dd4-cb9ced3df976", "payload": "gASVCQAAAAAAAABLAYV9lIaULg=="}
+            ]
+        },
+    )
+    function_id: UUID
+    payload: Binary
+
+
+class NewFunction(RegisterFunction):
+    """POST /v1/functions."""
+
+    max_attempts: MaxAttempts = None
+
+
+class NewTask(ExecuteFunction):
+    """One task of POST /v1/tasks. ``max_attempts``: by default the function's."""
+
+    max_attempts: MaxAttempts = None
+
+
+class NewTasks(Body):
+    """POST /v1/tasks. Each task is accepted or refused by itself."""
+
+    tasks: Annotated[
+        list[Any], Field(max_length=MAX_BATCH, json_schema_extra={"items": {"$ref": "#/components/schemas/NewTask"}})
+    ]
+
+
+class Wait(Body):
+    """POST /v1/tasks/wait."""
+
+    task_ids: Annotated[list[TaskText], Field(min_length=1, max_length=MAX_BATCH)]
+    wait_s: Annotated[
+        float, Field(ge=0, allow_inf_nan=False, description=f"at most {MAX_WAIT_S:g}; more is taken as that")
+    ] = 0.0
+
+
+class Resize(Body):
+    """PATCH /v1/pools/workers."""
+
+    size: Annotated[int, Field(ge=0, le=1024)]
+
+
+REQUESTS: Final[tuple[type[Body], ...]] = (
+    RegisterFunction, ExecuteFunction, NewFunction, NewTask, NewTasks, Wait, Resize,
+)  # fmt: skip
+_ONE_TASK: Final = TypeAdapter(NewTask)
+_ALL_TASKS: Final = TypeAdapter(list[NewTask])
+Misfits = list[dict[str, str]]
+
+
+class Misfit(Exception):
+    """Data that does not fit its schema: where, and why."""
+
+    def __init__(self, misfits: Misfits) -> None:
+        super().__init__("; ".join(f"{misfit['field']}: {misfit['message']}" for misfit in misfits[:5]))
+        self.misfits = misfits
+
+
+def fit(model: type[M], data: object) -> M:
+    """``data`` as a ``model``.  Raises Misfit."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise Misfit(list(_misfits(error))) from None
+
+
+def fit_tasks(items: list[Any]) -> list[NewTask | Misfit]:
+    """Each item by itself; the usual case, in which all of them fit, takes one step."""
+    try:
+        return list(_ALL_TASKS.validate_python(items))
+    except ValidationError:
+        return [_fit_task(item) for item in items]
+
+
+def _fit_task(item: object) -> NewTask | Misfit:
+    try:
+        return _ONE_TASK.validate_python(item)
+    except ValidationError as error:
+        return Misfit(list(_misfits(error)))
+
+
+def _misfits(error: ValidationError) -> Iterable[dict[str, str]]:
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        field = ".".join(map(str, detail["loc"])) or "body"
+        is_later = detail["type"] == "extra_forbidden" and str(detail["loc"][-1]) in NOT_YET
+        yield {"field": field, "message": "this version does not support this field" if is_later else detail["msg"]}
+
+
+def definitions() -> dict[str, Any]:
+    """The JSON schemas of everything that can be asked, by name, for the OpenAPI document."""
+    _, schema = models_json_schema(
+        [(model, "validation") for model in REQUESTS], ref_template="#/components/schemas/{model}"
+    )
+    found: dict[str, Any] = schema["$defs"]
+    return found

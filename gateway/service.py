@@ -1,0 +1,255 @@
+"""Shell: what the gateway does, without HTTP: check, submit, read, wait, look at the tree.
+
+It loads no payload. Answers are the store's: an id is returned only after the store has its task.
+"""
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Protocol, TypeVar
+
+from regrow.actors import function
+from regrow.actors.astore import AsyncStore
+from regrow.actors.payload import SLOW_BYTES, PayloadError, check_function, check_params
+from regrow.actors.records import Counts, SubmitVerdict
+from regrow.actors.settings import Settings
+from regrow.actors.task import FINAL, FunctionId, FunctionRecord, NewTask, TaskId, TaskRecord, WorkerRecord
+from regrow.gateway import schemas
+from regrow.gateway.batching import Batcher
+from regrow.gateway.body import too_large
+from regrow.gateway.problems import ApiError, problem_of
+from regrow.gateway.waiting import Waiting, Watch
+from regrow.runtime.errors import StoreUnavailable
+from regrow.runtime.spec import ChildState
+from regrow.runtime.tree import TreeNode
+
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024  # of results in one answer, unless one alone is larger
+FIRST_RECORDS: Final = 8  # read first, to learn how large this answer's results are
+MAX_RECORDS: Final = 1000  # read at once
+READY_WITHIN_S: Final = 2.0  # an answer from the store to /readyz, after which it counts as away
+T = TypeVar("T")
+
+
+class Tree(Protocol):
+    """The supervision tree, as far as the gateway has to do with it."""
+
+    async def snapshot(self) -> TreeNode:
+        """The whole tree.  Raises ActorError."""
+        ...
+
+    async def resize(self, size: int) -> None:
+        """Give the pool of workers another size.  Raises ActorError."""
+        ...
+
+
+class NoTree:
+    """A gateway that runs by itself."""
+
+    async def snapshot(self) -> TreeNode:
+        """Itself."""
+        return TreeNode("gateway", "gateway", "gateway", os.getpid(), ChildState.RUNNING, 0, 0)
+
+    async def resize(self, size: int) -> None:
+        """Refused."""
+        raise ApiError(
+            "no_tree", f"it has no pool of workers to give size {size}: start them with regrow worker, or use regrow up"
+        )
+
+
+class Service:
+    """One gateway process's operations. ``start`` and ``stop`` it on the loop that uses it."""
+
+    def __init__(self, settings: Settings, store: AsyncStore, tree: Tree) -> None:
+        self.settings = settings
+        self.tree = tree
+        self.waiting = Waiting()
+        self._store = store
+        self._following: asyncio.Task[None] | None = None
+        self._submits: Batcher[NewTask, SubmitVerdict] = Batcher(
+            lambda tasks: store.submit(tasks, settings.max_queued), weigh=lambda task: len(task.params)
+        )
+        self._states: Batcher[TaskId, TaskRecord | None] = Batcher(lambda ids: store.read(ids, with_result=False))
+        self._records: Batcher[TaskId, TaskRecord | None] = Batcher(lambda ids: store.read(ids, with_result=True))
+
+    async def start(self) -> None:
+        """Follow the store's hints. The store need not answer yet."""
+        self._following = asyncio.create_task(self.waiting.follow(self._store.endings()), name="endings")
+
+    async def stop(self) -> None:
+        """Stop following, and close the store."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        await self._store.close()
+
+    # Functions
+
+    async def register(
+        self, asked: schemas.RegisterFunction, max_attempts: int | None
+    ) -> tuple[FunctionRecord, tuple[str, ...]]:
+        """Check and keep a function; its record, and warnings.  Raises PayloadError, ApiError, StoreUnavailable."""
+        manifest = await aside(lambda: check_function(asked.payload), len(asked.payload))
+        self._check_size(manifest.code)
+        function_id = FunctionId(str(uuid.uuid4()))
+        record = function.record_of(manifest, function_id, asked.name, time.time(), max_attempts)
+        await self._store.put_function(record, manifest.code)
+        return record, manifest.warnings
+
+    async def function(self, function_id: FunctionId) -> FunctionRecord:
+        """A function's record.  Raises ApiError."""
+        record = await self._store.get_function(function_id)
+        if record is None:
+            raise _unknown_function(function_id)
+        return record
+
+    async def functions(self, limit: int, after: FunctionId | None) -> list[FunctionRecord]:
+        """At most ``limit`` records, oldest first, behind the one called ``after``."""
+        return await self._store.list_functions(limit, after)
+
+    # Tasks
+
+    async def submit(self, items: Sequence[schemas.ExecuteFunction | schemas.Misfit]) -> list[TaskId | ApiError]:
+        """One verdict per item.  Raises StoreUnavailable, and then none was answered."""
+        size = sum(len(item.payload) for item in items if isinstance(item, schemas.ExecuteFunction))
+        checked = await aside(lambda: list(map(self._checked, items, task_ids(len(items)))), size)
+        new = [task for task in checked if isinstance(task, NewTask)]
+        verdicts = iter(await self._submit(new))
+        return [_answer(task, next(verdicts)) if isinstance(task, NewTask) else task for task in checked]
+
+    async def _submit(self, new: list[NewTask]) -> list[SubmitVerdict]:
+        """The store's verdicts. A task can end before they are here, so it is expected before it is sent."""
+        self.waiting.expect(task.task_id for task in new)
+        verdicts: list[SubmitVerdict] = []
+        try:
+            verdicts = await self._submits.do(new)
+        finally:
+            if any(verdict is not SubmitVerdict.ACCEPTED for verdict in verdicts) or not verdicts:
+                self.waiting.forget(task.task_id for task in new)
+        return verdicts
+
+    async def submit_one(self, item: schemas.ExecuteFunction) -> TaskId:
+        """Its id.  Raises ApiError, StoreUnavailable."""
+        (verdict,) = await self.submit([item])
+        if isinstance(verdict, ApiError):
+            raise verdict
+        return verdict
+
+    def _checked(self, item: schemas.ExecuteFunction | schemas.Misfit, task_id: TaskId) -> NewTask | ApiError:
+        if isinstance(item, schemas.Misfit):
+            return problem_of(item)
+        try:
+            params = check_params(item.payload)
+            self._check_size(params)
+        except (PayloadError, ApiError) as error:
+            return problem_of(error)
+        max_attempts = item.max_attempts if isinstance(item, schemas.NewTask) else None
+        return NewTask(task_id, FunctionId(str(item.function_id)), params, max_attempts)
+
+    def _check_size(self, payload: bytes) -> None:
+        if len(payload) > self.settings.max_payload_bytes:
+            raise too_large(len(payload), self.settings.max_payload_bytes)
+
+    async def task(self, task_id: TaskId, *, with_result: bool = True) -> TaskRecord:
+        """A task as it is now.  Raises ApiError, StoreUnavailable."""
+        (record,) = await (self._records if with_result else self._states).do([task_id])
+        if record is None:
+            raise ApiError(
+                "unknown_task", f"task {task_id} was never submitted here, or ended so long ago that it was deleted"
+            )
+        return record
+
+    async def ended_task(self, task_id: TaskId, wait_s: float) -> TaskRecord:
+        """A task when it has ended, or as it is after ``wait_s`` seconds.  Raises ApiError, StoreUnavailable."""
+        seen = await self._first_ended([task_id], wait_s) if wait_s > 0 else {}
+        return seen.get(task_id) or await self.task(task_id)
+
+    async def ended(self, ids: list[TaskId], wait_s: float) -> tuple[list[TaskRecord], list[TaskId]]:
+        """Those that have ended, as soon as there are any, and those that do not exist; both empty after ``wait_s``.
+
+        Not all that have ended need be in one answer: ``MAX_ANSWER_BYTES``.
+        """
+        seen = await self._first_ended(ids, wait_s)
+        ended = [record for record in seen.values() if record is not None and record.status in FINAL]
+        return ended, [task_id for task_id, record in seen.items() if record is None]
+
+    async def _first_ended(self, ids: list[TaskId], wait_s: float) -> dict[TaskId, TaskRecord | None]:
+        """Some of ``ids`` as they are when one of them has ended or does not exist, or when the time is over."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + min(wait_s, schemas.MAX_WAIT_S)
+        with self.waiting.watch(ids) as watch:
+            while True:
+                seen = await self._look(watch)
+                is_over = self.waiting.is_released or clock() >= deadline
+                if is_over or any(record is None or record.status in FINAL for record in seen.values()):
+                    return seen
+                if not await watch.hinted(deadline - clock()):
+                    watch.hint(watch.ids)  # a last look at all of them, in case a hint was lost
+
+    async def _look(self, watch: Watch) -> dict[TaskId, TaskRecord | None]:
+        """What the watch wants read, with results, as much as fits into one answer."""
+        ids = watch.take()
+        seen: dict[TaskId, TaskRecord | None] = {}
+        size, count = 0, FIRST_RECORDS
+        while len(seen) < len(ids) and size < MAX_ANSWER_BYTES:
+            chunk = ids[len(seen) : len(seen) + count]
+            seen |= zip(chunk, await self._records.do(chunk), strict=True)
+            size = sum(len(record.value) for record in seen.values() if record is not None and record.value)
+            count = max(
+                1, min(MAX_RECORDS, (MAX_ANSWER_BYTES - size) * len(seen) // max(size, 1))
+            )  # by their size so far
+        unfinished = [task_id for task_id, record in seen.items() if record is not None and record.status not in FINAL]
+        self.waiting.saw_unfinished(watch, unfinished)
+        return seen
+
+    # The tree and the store
+
+    async def workers(self) -> list[WorkerRecord]:
+        """Every registered worker."""
+        return await self._store.workers()
+
+    async def counts(self) -> Counts:
+        """The store's totals."""
+        return await self._store.counts()
+
+    async def shortcomings(self) -> list[str]:
+        """What keeps tasks from being run now; nothing when all is well."""
+        try:
+            async with asyncio.timeout(READY_WITHIN_S):
+                dispatchers, workers = await asyncio.gather(self._store.dispatchers(), self._store.workers())
+        except (StoreUnavailable, TimeoutError) as error:
+            return [f"the store does not answer: {error or 'no answer in time'}"]
+        reasons = []
+        if not any(dispatcher.is_alive for dispatcher in dispatchers):
+            reasons.append("no dispatcher has beaten within 3 s")
+        if all(worker.is_draining for worker in workers):
+            reasons.append("no worker is registered that takes new tasks")
+        return reasons
+
+
+def _answer(task: NewTask, verdict: SubmitVerdict) -> TaskId | ApiError:
+    match verdict:
+        case SubmitVerdict.ACCEPTED:
+            return task.task_id
+        case SubmitVerdict.UNKNOWN_FUNCTION:
+            return _unknown_function(task.function_id)
+        case SubmitVerdict.QUEUE_FULL:
+            return ApiError("queue_full", "too many tasks wait already: send this one again later")
+
+
+def _unknown_function(function_id: FunctionId) -> ApiError:
+    return ApiError("unknown_function", f"function {function_id} is not registered here: register it first")
+
+
+def task_ids(count: int) -> Iterator[TaskId]:
+    """Fresh UUID4 texts, from one piece of randomness: uuid.uuid4 for each would be a fifth of a batch's cost."""
+    noise = os.urandom(16 * count).hex()
+    for at in range(0, len(noise), 32):
+        one = noise[at : at + 32]
+        yield TaskId(f"{one[:8]}-{one[8:12]}-4{one[13:16]}-{'89ab'[int(one[16], 16) % 4]}{one[17:20]}-{one[20:]}")
+
+
+async def aside(check: Callable[[], T], size: int) -> T:
+    """``check()``, in a thread when there is so much to check that the loop would stand still."""
+    return await asyncio.to_thread(check) if size > SLOW_BYTES else check()

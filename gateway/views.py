@@ -1,0 +1,206 @@
+"""Values: the bodies that the REST API answers with. Bytes are base64 text in JSON and raw in msgpack.
+
+Times are Unix seconds of the store's clock. A tree is answered as ``regrow.runtime.tree.TreeNode``.
+"""
+
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from regrow.actors.task import Attempt, FailureKind, FunctionRecord, State, TaskRecord, WorkerRecord
+from regrow.runtime.tree import TreeNode
+
+
+class Running(msgspec.Struct, frozen=True):
+    """GET /."""
+
+    message: str
+    version: str
+    openapi: str
+
+
+class FunctionId(msgspec.Struct, frozen=True):
+    """POST /register_function."""
+
+    function_id: str
+
+
+class TaskId(msgspec.Struct, frozen=True):
+    """POST /execute_function."""
+
+    task_id: str
+
+
+class Status(msgspec.Struct, frozen=True):
+    """GET /status/{task_id}."""
+
+    task_id: str
+    status: State
+
+
+class TaskError(msgspec.Struct, frozen=True):
+    """Why a task FAILED. ``exception`` is the pickled exception, null where it cannot be pickled."""
+
+    kind: FailureKind
+    type: str
+    message: str
+    traceback: str
+    exception: bytes | None
+
+
+class Result(msgspec.Struct, frozen=True):
+    """GET /result/{task_id}. ``result`` is empty while unfinished, and the pickle of a text when FAILED."""
+
+    task_id: str
+    status: State
+    result: bytes
+    error: TaskError | None
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A task. ``result`` is the pickled value of a COMPLETED task, ``error`` tells why it FAILED."""
+
+    task_id: str
+    function_id: str
+    status: State
+    attempts: tuple[Attempt, ...]
+    submitted_at: float
+    finished_at: float | None
+    result: bytes | None
+    error: TaskError | None
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """POST /v1/tasks/wait: those that have ended, and the ids that no task has (any more)."""
+
+    tasks: list[Task]
+    unknown: list[str]
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """POST /v1/functions. ``warnings`` are for people."""
+
+    function_id: str
+    digest: str
+    warnings: tuple[str, ...]
+
+
+class Function(msgspec.Struct, frozen=True):
+    """A registered function. ``modules``: what its workers must be able to import."""
+
+    function_id: str
+    name: str
+    digest: str
+    size_bytes: int
+    registered_at: float
+    max_attempts: int
+    modules: tuple[str, ...]
+
+
+class Functions(msgspec.Struct, frozen=True):
+    """A page of functions, oldest first. ``next`` is the ``after`` of the next page, null at the end."""
+
+    functions: list[Function]
+    next: str | None
+
+
+class ItemError(msgspec.Struct, frozen=True):
+    """Why one task of a batch was refused."""
+
+    code: str
+    title: str
+    status: int
+    detail: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The answer to one task of a batch: the one field or the other."""
+
+    task_id: str | UnsetType = UNSET
+    error: ItemError | UnsetType = UNSET
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """POST /v1/tasks: one verdict per task, in their order."""
+
+    tasks: list[Verdict]
+
+
+class Workers(msgspec.Struct, frozen=True):
+    """GET /v1/workers."""
+
+    workers: list[WorkerRecord]
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """PATCH /v1/pools/workers."""
+
+    size: int
+
+
+class Health(msgspec.Struct, frozen=True):
+    """GET /healthz and /readyz. ``reasons`` say what is missing."""
+
+    status: Literal["ok", "not_ready"]
+    reasons: list[str]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An error, by RFC 9457. ``code`` is stable, ``detail`` says what to do, ``errors`` lists fields that do not fit."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[dict[str, str]] | UnsetType = UNSET
+
+
+ANSWERS: Final[tuple[type, ...]] = (
+    Running, FunctionId, TaskId, Status, Result, Task, Ended, Registered, Function, Functions, Submitted, Workers, TreeNode,
+    Pool, Health, Problem,
+)  # fmt: skip
+
+
+def definitions() -> dict[str, Any]:
+    """The JSON schemas of all answers, by name, for the OpenAPI document."""
+    _, found = msgspec.json.schema_components(ANSWERS, ref_template="#/components/schemas/{name}")
+    return found
+
+
+def task(record: TaskRecord) -> Task:
+    """A task as /v1 shows it."""
+    return Task(
+        record.task_id, record.function_id, record.status, record.attempts, record.submitted_at, record.finished_at,
+        record.value, _error(record),
+    )  # fmt: skip
+
+
+def result(record: TaskRecord) -> Result:
+    """A task's result as the official call shows it."""
+    value = record.value or b""
+    if record.failure is not None:
+        value = pickled_text(f"{record.failure.type}: {record.failure.message}")
+    return Result(record.task_id, record.status, value, _error(record))
+
+
+def _error(record: TaskRecord) -> TaskError | None:
+    failure = record.failure
+    if failure is None:
+        return None
+    return TaskError(failure.kind, failure.type, failure.message, failure.traceback, failure.exception)
+
+
+def pickled_text(text: str) -> bytes:
+    """``pickle.dumps(text, 4)``, written by hand: a text is one opcode, and the gateway has no pickle module."""
+    raw = text.encode("utf-8", "surrogatepass")
+    return b"\x80\x04X" + len(raw).to_bytes(4, "little") + raw + b"."
+
+
+def function(record: FunctionRecord) -> Function:
+    """A function as /v1 shows it."""
+    return Function(
+        record.function_id, record.name, record.digest, record.size_bytes, record.registered_at, record.max_attempts,
+        record.modules,
+    )  # fmt: skip

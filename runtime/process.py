@@ -1,0 +1,203 @@
+"""Shell: starting, signalling and reaping child processes; fate sharing; how a class travels to another process.
+
+Invariants
+    A child is leader of a session and process group of its own, inherits no descriptor but those named, and reads
+    nothing from standard input.  Its class and arguments travel in a memory file, its last words come back through a
+    pipe that only it writes: neither side ever waits for the other, and nothing shared can be left locked by a kill.
+    A child dies with its parent: the kernel kills it (PR_SET_PDEATHSIG), and the child compares its parent's pid
+    after it has asked for that, which closes the gap in between.  The kernel binds this to the *thread* that started
+    the child, so children are started from the main thread only. A process group is killed while its leader is still
+    a zombie: its number cannot have been given to anyone else.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from regrow.runtime.spec import ChildSpec, ExitReason, ReasonKind
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_CHILD_SUBREAPER: Final = 36
+LAST_WORDS_BYTES: Final = 32 * 1024  # fits into an empty pipe, so that writing them never waits
+
+
+class Start(msgspec.Struct, frozen=True):
+    """All that a new actor process is told."""
+
+    actor: str
+    arguments: bytes
+    path: str
+    incarnation: int
+    tree: str
+    run_directory: str
+    link: str  # address of the supervisor's Router
+    beat_s: float | None  # interval between beats
+    grace_s: float | None  # how long a stop may take
+    log_level: str
+    import_path: tuple[str, ...]
+
+
+def link_identity(name: str, incarnation: int, pid: int) -> bytes:
+    """By what the supervisor's Router knows one life of a child."""
+    return f"{name}:{incarnation}:{pid}".encode()
+
+
+class Process:
+    """One started child. ``pidfd`` turns readable when it has ended; then ``reap`` it."""
+
+    def __init__(self, start: Start, environment: Mapping[str, str], fds: tuple[int, ...]) -> None:
+        """Start it.  Raises OSError when the system cannot."""
+        assert threading.current_thread() is threading.main_thread(), "children die with the thread that started them"
+        order = _memory_file(msgspec.msgpack.encode(start))
+        self._words, words = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        command = [sys.executable, "-P", "-m", "regrow.runtime.boot", str(os.getpid()), str(order), str(words)]
+        try:
+            self._popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **environment},
+                pass_fds=(order, words, *fds),
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(self._words)
+            raise
+        finally:
+            os.close(order)
+            os.close(words)
+        self.pid: int = self._popen.pid
+        self.pidfd: int = os.pidfd_open(self.pid)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process alone; one that has ended takes no harm."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def kill_group(self) -> None:
+        """SIGKILL to it and to all that it started in its process group; before it is reaped."""
+        kill_group(self.pid)
+
+    def reap(self) -> ExitReason:
+        """Wait for its end, kill what is left in its group, and tell why it ended."""
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        self.kill_group()
+        code = self._popen.wait()
+        last_words = _read_available(self._words)
+        os.close(self._words)
+        os.close(self.pidfd)
+        return exit_reason(code, last_words)
+
+
+def _memory_file(content: bytes) -> int:
+    """A descriptor from which ``content`` can be read from the start."""
+    descriptor = os.memfd_create("regrow", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _read_available(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 2 * LAST_WORDS_BYTES)
+    except BlockingIOError:
+        return b""
+
+
+def exit_reason(code: int, last_words: bytes) -> ExitReason:
+    """Why a process ended: what it said itself, else what the kernel says (``code`` as subprocess has it)."""
+    if code < 0:
+        return ExitReason(ReasonKind.SIGNAL, _signal_name(-code))
+    if last_words:
+        with suppress(msgspec.MsgspecError):
+            return msgspec.msgpack.decode(last_words, type=ExitReason)
+    if code == 0:
+        return ExitReason(ReasonKind.NORMAL)
+    return ExitReason(ReasonKind.EXIT, str(code))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
+def write_last_words(descriptor: int, reason: ExitReason) -> None:
+    """Leave the reason of one's end for the supervisor; a note too long loses its beginning, not its last lines."""
+    short = msgspec.structs.replace(reason, note=reason.note[-LAST_WORDS_BYTES // 8 :], detail=reason.detail[:1000])
+    with suppress(BlockingIOError, BrokenPipeError):
+        os.write(descriptor, msgspec.msgpack.encode(short))
+
+
+def kill_group(leader: int) -> None:
+    """SIGKILL to a process group of ours, if there is still anybody in it."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends; end it now if ``parent`` is its parent no more."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def become_subreaper() -> None:
+    """Descendants whose parent has died become children of this process."""
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def reap_orphans(known: frozenset[int]) -> list[int]:
+    """Reap adopted descendants that have ended, with what is left in their process groups; their pids.
+
+    Never touches the status of a ``known`` child, nor of a child in this process's own session: that one was started by
+    other code of this process, which waits for it itself.
+    """
+    reaped = []
+    for pid in _zombies():
+        if pid not in known and _session(pid) not in (os.getsid(0), None):
+            kill_group(pid)
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+                reaped.append(pid)
+    return reaped
+
+
+def _zombies() -> list[int]:
+    """Children of this process that have ended and are not reaped."""
+    lists = [task.joinpath("children").read_text() for task in Path("/proc/self/task").iterdir()]
+    return [int(child) for children in lists for child in children.split() if _stat(int(child))[:1] == ["Z"]]
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; empty when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _session(pid: int) -> int | None:
+    fields = _stat(pid)
+    return int(fields[3]) if fields else None
+
+
+def start_child(spec: ChildSpec, start: Start) -> Process:
+    """A new life of the child of this spec.  Raises OSError when the system cannot."""
+    return Process(start, spec.environment, spec.fds)

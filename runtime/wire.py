@@ -1,0 +1,141 @@
+"""Values: the control messages between an actor and its supervisor: two closed unions over one ZeroMQ connection.
+
+::
+
+    child (DEALER)                              supervisor (ROUTER)
+      Hello ──────────────────────────────────▶   first word: its role
+      Ready ──────────────────────────────────▶   its init is done
+      Beat, every interval, from its own loop ▶
+      Show ───────────────────────────────────▶   what it wants seen below itself in the tree
+      ◀────────────────────────────────────── Stop
+      ◀── Cast Call Reply Refusal Monitor Down Forget ──▶   letters, routed along the tree by path
+
+A letter carries its addressee's path (``to``) and, where an answer may come, its writer's path and a number of the
+writer's choice (``ref``, unique per writer). The body of a letter is msgpack that only its reader decodes.
+One message is one frame of msgpack.
+"""
+
+from typing import TypeVar
+
+import msgspec
+
+from regrow.runtime.errors import ProtocolError
+from regrow.runtime.spec import ExitReason
+from regrow.runtime.tree import TreeNode
+
+T = TypeVar("T")
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello", forbid_unknown_fields=True):
+    """The first word of a child: its process runs and its class is loaded."""
+
+    role: str
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready", forbid_unknown_fields=True):
+    """The child's init is done."""
+
+
+class Beat(msgspec.Struct, frozen=True, tag="beat", forbid_unknown_fields=True):
+    """The child's loop turns."""
+
+
+class Show(msgspec.Struct, frozen=True, tag="show", forbid_unknown_fields=True):
+    """Replaces what was shown before."""
+
+    children: tuple[TreeNode, ...]
+    facts: dict[str, str]
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop", forbid_unknown_fields=True):
+    """End in an orderly way within ``grace_s`` seconds (``None``: in your own time)."""
+
+    grace_s: float | None
+
+
+class Cast(msgspec.Struct, frozen=True, tag="cast", forbid_unknown_fields=True):
+    """A message without an answer."""
+
+    to: str
+    sender: str
+    body: bytes
+
+
+class Call(msgspec.Struct, frozen=True, tag="call", forbid_unknown_fields=True):
+    """A message that is answered by exactly one Reply or Refusal."""
+
+    to: str
+    sender: str
+    ref: int
+    body: bytes
+
+
+class Reply(msgspec.Struct, frozen=True, tag="reply", forbid_unknown_fields=True):
+    """The answer to a Call."""
+
+    to: str
+    ref: int
+    body: bytes
+
+
+class Refusal(msgspec.Struct, frozen=True, tag="refusal", forbid_unknown_fields=True):
+    """The answer to a Call that failed: an error's code and text."""
+
+    to: str
+    ref: int
+    code: str
+    text: str
+
+
+class Monitor(msgspec.Struct, frozen=True, tag="monitor", forbid_unknown_fields=True):
+    """Asks for exactly one Down when the actor at ``to`` has ended, or at once if it does not live."""
+
+    to: str
+    sender: str
+    ref: int
+
+
+class Down(msgspec.Struct, frozen=True, tag="down", forbid_unknown_fields=True):
+    """The monitored actor at ``path`` has ended."""
+
+    to: str
+    ref: int
+    path: str
+    reason: ExitReason
+
+
+class Forget(msgspec.Struct, frozen=True, tag="forget", forbid_unknown_fields=True):
+    """The writer no longer waits for an answer to its Call or Monitor ``ref``."""
+
+    to: str
+    sender: str
+    ref: int
+
+
+Question = Cast | Call | Monitor | Forget
+Answer = Reply | Refusal | Down
+Letter = Question | Answer
+FromChild = Hello | Ready | Beat | Show | Letter
+ToChild = Stop | Letter
+
+encode = msgspec.msgpack.Encoder().encode
+_from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
+_to_child: msgspec.msgpack.Decoder[ToChild] = msgspec.msgpack.Decoder(ToChild)
+
+
+def read(decoder: msgspec.msgpack.Decoder[T], frame: bytes, peer: str = "") -> T:
+    """The one message in ``frame``.  Raises ProtocolError if it is damaged or unknown."""
+    try:
+        return decoder.decode(frame)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ProtocolError(str(error), peer, frame) from error
+
+
+def read_from_child(frame: bytes, peer: str) -> FromChild:
+    """What a child or a guest said.  Raises ProtocolError."""
+    return read(_from_child, frame, peer)
+
+
+def read_to_child(frame: bytes) -> ToChild:
+    """What the supervisor said.  Raises ProtocolError."""
+    return read(_to_child, frame, "supervisor")

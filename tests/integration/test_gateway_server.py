@@ -1,0 +1,128 @@
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from support.gateway import Door, gateway
+from support.valkey import valkey_server
+from support.waiting import wait_until
+
+SERVE = """
+import os, sys
+from regrow.actors.settings import build
+from regrow.gateway.server import serve_alone
+from regrow.runtime.errors import ConfigError
+try:
+    sys.exit(serve_alone(build(os.environ)))
+except ConfigError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with valkey_server(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@contextmanager
+def alone(log, **settings):
+    """``regrow gateway`` in a process of its own, its output in ``log``."""
+    environment = os.environ | {f"REGROW_{name.upper()}": str(value) for name, value in settings.items()}
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-c", SERVE], env=environment, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def port_of(log):
+    """The port that it says it listens on."""
+    found = re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text())
+    return found and int(found[1])
+
+
+def test_a_gateway_by_itself_serves_and_stops_when_it_is_asked_to(server, tmp_path):
+    log = tmp_path / "log"
+    with alone(log, redis_url=server.url, port=0) as process:
+        door = Door(wait_until(lambda: port_of(log), 20, "it says where it listens"), process)
+        task_id = door.submit(door.register())
+        with ThreadPoolExecutor(1) as pool:
+            poll = pool.submit(requests.get, f"{door.url}/v1/tasks/{task_id}?wait_s=30", timeout=40)
+            wait_until(lambda: "regrow_long_polls 1.0" in door.get("/metrics").text, 10, "it waits")
+            started = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+
+            assert poll.result().json()["status"] == "QUEUED"
+            assert process.wait(10) == 0
+        assert time.monotonic() - started < 3.0
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"{door.url}/healthz", timeout=5)
+        door.session.close()
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_port_that_is_taken_is_one_clear_line(server, tmp_path):
+    log = tmp_path / "log"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with alone(log, redis_url=server.url, port=port) as process:
+            assert process.wait(20) != 0
+
+    assert f"--port {port}: address already in use" in log.read_text().splitlines()[-1]
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("url", "text"), [("unix:///nowhere/socket", "is it running"), ("", "--redis-url"), ("http://x", "--redis-url")]
+)
+def test_a_store_that_cannot_be_used_is_one_clear_line(tmp_path, url, text):
+    log = tmp_path / "log"
+    with alone(log, redis_url=url, port=0) as process:
+        assert process.wait(20) != 0
+
+    assert text in log.read_text().splitlines()[-1]
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "path", ["/register_function", "/v1/tasks", "/v1/pools/workers", "/v1/tree", "/healthz", "/openapi.json"]
+)
+def test_a_web_page_reaches_nothing(door, method, path):
+    for headers, status in (
+        ({"Host": "evil.example"}, 421),
+        ({"Host": f"localhost:{door.port}", "Origin": "http://evil.example"}, 403),
+    ):
+        connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=10)
+        connection.request(method, path, b"{}", {"Content-Type": "application/json", **headers})
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert answer.getheader("access-control-allow-origin") is None
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
+def test_what_a_form_can_send_is_refused(door, kind):
+    headers = {} if kind is None else {"Content-Type": kind}
+    for path in ("/register_function", "/execute_function", "/v1/functions", "/v1/tasks", "/v1/tasks/wait"):
+        assert requests.post(door.url + path, data=b"{}", headers=headers, timeout=10).status_code == 415
+
+
+@pytest.fixture(scope="module")
+def door(server):
+    with gateway(server.url) as door:
+        yield door

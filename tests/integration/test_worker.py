@@ -1,0 +1,352 @@
+"""A real worker with real slots, against a scripted dispatcher: what it promises whatever user code and networks do."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regrow.actors import wire
+from regrow.actors.task import FailureKind
+from support import functions
+from support.scripted import Dispatcher, children, dispatcher, is_alive, worker
+from support.waiting import wait_until
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def peer() -> Iterator[Dispatcher]:
+    with dispatcher() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def start(peer: Dispatcher, tmp_path: Path) -> Iterator[Start]:
+    """Starts a worker and waits until it has said Hello."""
+    with ExitStack() as stack:
+
+        def started(**settings: Any) -> subprocess.Popen[bytes]:
+            process: subprocess.Popen[bytes] = stack.enter_context(worker(peer.address, tmp_path / "log", **settings))
+            if peer.welcomes:
+                peer.expect(wire.Hello)
+            return process
+
+        yield started
+
+
+def held_gate(peer: Dispatcher, folder: Path, count: int) -> tuple[Path, list[str]]:
+    """``count`` tasks that run until the gate is made."""
+    gate, started = folder / "gate", folder / "started"
+    ids = peer.run(*(peer.task(functions.wait_for, str(gate), str(started)) for _ in range(count)))
+    peer.until(lambda: started.exists() and started.read_text().count("\n") == count, "all of them run")
+    return gate, ids
+
+
+def test_it_greets_with_what_it_is(peer: Dispatcher, tmp_path: Path) -> None:
+    with worker(peer.address, tmp_path / "log", slots=3) as process:
+        hello = peer.expect(wire.Hello)
+
+    assert (hello.protocol, hello.pid, hello.slots, hello.name) == (wire.PROTOCOL, process.pid, 3, "worker-0")
+    assert hello.worker.startswith("worker-0@")
+    assert hello.dill
+    assert hello.python
+
+
+def test_it_runs_a_batch_and_asks_for_each_function_once(peer: Dispatcher, start: Start) -> None:
+    start()
+
+    ids = peer.run(*(peer.task(functions.double, number) for number in range(50)))
+
+    assert [peer.result(task_id) for task_id in ids] == [2 * number for number in range(50)]
+    assert len([message for message in peer.heard if isinstance(message, wire.NeedCode)]) == 1
+
+
+def test_ten_megabytes_pass_both_ways(peer: Dispatcher, start: Start) -> None:
+    start()
+    large = os.urandom(10 * 1024 * 1024)
+
+    [task_id] = peer.run(peer.task(functions.echo, large))
+
+    assert peer.result(task_id) == large
+
+
+def test_slots_work_at_the_same_time_and_every_one_of_them(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    start(slots=4)
+
+    gate, ids = held_gate(peer, tmp_path, 4)
+    gate.touch()
+
+    assert len({peer.result(task_id) for task_id in ids}) == 4
+
+
+def test_quick_tasks_behind_a_slow_one_are_taken_over_by_an_idle_slot(
+    peer: Dispatcher, start: Start, tmp_path: Path
+) -> None:
+    start(slots=2)
+    gate, started = tmp_path / "gate", tmp_path / "started"
+    slow = peer.task(functions.wait_for, str(gate), str(started), expected_s=0.0001)
+    quick = [peer.task(functions.double, number, expected_s=0.0001) for number in range(40)]
+
+    ids = peer.run(slow, *quick)
+
+    assert [peer.result(task_id) for task_id in ids[1:]] == [2 * number for number in range(40)]
+    gate.touch()
+    peer.result(ids[0])
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "reason"),
+    [
+        (functions.leave_with, (3,), "exit:3"),
+        (functions.crash, (), "signal:SIGSEGV"),
+        (functions.kill_with, (int(signal.SIGKILL),), "signal:SIGKILL"),
+        (functions.kill_group, (), "signal:SIGKILL"),
+        (functions.close_everything, (), "exit:70"),
+    ],
+)
+def test_a_slot_that_dies_costs_one_task_and_is_replaced(
+    peer: Dispatcher, start: Start, function: Callable[..., Any], arguments: tuple[Any, ...], reason: str
+) -> None:
+    process = start(slots=1)
+    poison = peer.task(function, *arguments, expected_s=0.0001)
+    others = [peer.task(functions.double, number, expected_s=0.0001) for number in range(10)]
+
+    ids = peer.run(*others[:5], poison, *others[5:])
+
+    failure = peer.failure(ids[5])
+    assert (failure.kind, failure.type) == (FailureKind.CRASHED, reason)
+    assert [peer.result(task_id) for task_id in (*ids[:5], *ids[6:])] == [2 * number for number in range(10)]
+    assert process.poll() is None
+
+
+def test_garbage_in_its_socket_ends_a_slot_and_the_task_says_so(peer: Dispatcher, start: Start) -> None:
+    start(slots=1)
+
+    ids = peer.run(peer.task(functions.write_garbage), peer.task(functions.double, 1))
+
+    assert "no answer" in peer.failure(ids[0]).message
+    assert peer.result(ids[1]) == 2
+
+
+def test_it_beats_while_user_code_holds_the_interpreter(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    start(slots=1)
+    peer.run(peer.task(functions.hold_the_interpreter, str(tmp_path / "started")))
+    peer.until((tmp_path / "started").exists, "it holds it")
+    peer.heard.clear()
+
+    for _ in range(2):
+        assert peer.expect(wire.Beat, within=2.5) == wire.Beat(1)
+
+
+def test_a_stopped_slot_is_killed_and_its_task_is_a_crash(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    start(slots=1)
+    _, [task_id] = held_gate(peer, tmp_path, 1)
+    slot = int((tmp_path / "started").read_text())
+
+    os.kill(slot, signal.SIGSTOP)
+
+    assert "stopped" in peer.failure(task_id, within=5).message
+    assert not is_alive(slot)
+
+
+def test_dropped_tasks_are_killed_and_never_heard_of_again(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    start(slots=1)
+    _, [task_id] = held_gate(peer, tmp_path, 1)
+    slot = int((tmp_path / "started").read_text())
+
+    peer.tell(wire.Drop([wire.Lease(task_id, 1)]))  # type: ignore[arg-type]
+
+    peer.until(lambda: not is_alive(slot), "its slot is gone")
+    [other] = peer.run(peer.task(functions.double, 4))
+    assert peer.result(other) == 8
+    assert task_id not in peer.outcomes
+
+
+def test_recalled_tasks_are_the_newest_and_never_ran(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    start(slots=1)
+    gate, ids = held_gate(peer, tmp_path, 1)
+    witness = tmp_path / "witness"
+    ids += peer.run(*(peer.task(functions.note, str(witness), str(number)) for number in range(4)))
+
+    peer.tell(wire.Recall(3))
+    given = [lease.task_id for lease in peer.expect(wire.GaveBack).leases]
+    gate.touch()
+    peer.result(ids[1])
+
+    assert given == ids[:1:-1]
+    assert witness.read_text() == "0\n"
+
+
+def test_outcomes_are_sent_again_to_the_next_dispatcher_and_nothing_runs_twice(
+    peer: Dispatcher, start: Start, tmp_path: Path
+) -> None:
+    process = start(slots=2)
+    peer.acknowledges = False
+    witness = tmp_path / "witness"
+    [done] = peer.run(peer.task(functions.note, str(witness), "once"))
+    peer.result(done)
+    gate, [held] = held_gate(peer, tmp_path, 1)
+
+    peer.close()
+    peer.outcomes.clear()
+    gate.touch()
+    peer.acknowledges = True
+    peer.reopen()
+
+    hello = peer.expect(wire.Hello)
+    assert {lease.task_id for lease in (*hello.held, *hello.done)} == {done, held}
+    assert peer.result(done) != process.pid
+    peer.result(held)
+    assert witness.read_text() == "once\n"
+
+
+def test_it_says_who_it_is_when_asked_and_sends_nothing_before_it_is_welcome(
+    peer: Dispatcher, start: Start, tmp_path: Path
+) -> None:
+    start(slots=1)
+    gate, [task_id] = held_gate(peer, tmp_path, 1)
+    peer.welcomes = False
+    peer.tell(wire.WhoAreYou())
+    hello = peer.expect(wire.Hello)
+    gate.touch()
+    peer.heard.clear()
+
+    for _ in range(2):
+        peer.expect(wire.Beat)
+
+    assert [lease.task_id for lease in hello.held] == [task_id]
+    assert task_id not in peer.outcomes
+    peer.tell(wire.Welcome("dispatcher-2", 1.0, 3.0))
+    peer.result(task_id)
+
+
+def test_a_suspended_worker_asks_before_it_sends(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    process = start(slots=1)
+    gate, [task_id] = held_gate(peer, tmp_path, 1)
+    peer.welcomes = False
+    os.kill(process.pid, signal.SIGSTOP)
+    gate.touch()
+    suspended_at = time.monotonic()
+    wait_until(lambda: time.monotonic() - suspended_at > 3.2, within=5, what="more than a window has gone")
+    peer.heard.clear()
+
+    os.kill(process.pid, signal.SIGCONT)
+    peer.expect(wire.Hello)
+
+    assert task_id not in peer.outcomes
+    peer.tell(wire.Welcome("dispatcher-1", 1.0, 3.0))
+    peer.result(task_id)
+
+
+def test_a_silent_dispatcher_is_left_for_a_new_connection(peer: Dispatcher, start: Start) -> None:
+    start()
+    before = time.monotonic()
+    peer.heard.clear()
+
+    def hello() -> Any:
+        """Hears everything and answers nothing."""
+        peer.poller.wait(0.05)
+        for _, frame in peer.router.receive():
+            message = wire.decode_from_worker(frame)
+            if isinstance(message, wire.Hello):
+                return message
+        return None
+
+    wait_until(hello, within=8, what="a new Hello")
+    assert 2.5 < time.monotonic() - before < 6
+
+
+def test_a_refused_worker_ends_with_the_reason(peer: Dispatcher, tmp_path: Path) -> None:
+    peer.welcomes = False
+    with worker(peer.address, tmp_path / "log") as process:
+        peer.expect(wire.Hello)
+        peer.tell(wire.Refused("protocol 2 is needed; upgrade regrow"))
+
+        assert process.wait(10) != 0
+    assert "upgrade regrow" in (tmp_path / "log").read_text()
+
+
+def test_pull_mode_grants_its_free_slots_and_says_every_change(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    start(slots=2, mode=wire.Mode.PULL)
+    peer.until(lambda: wire.Grant(2) in peer.heard, "both slots are free")
+
+    gate, [task_id] = held_gate(peer, tmp_path, 1)
+    peer.until(lambda: wire.Grant(1) in peer.heard, "one is free")
+    peer.heard.clear()
+    gate.touch()
+
+    peer.until(lambda: wire.Grant(2) in peer.heard, "both are free again")
+    assert task_id in peer.outcomes
+
+
+def test_a_stop_gives_back_what_waits_and_finishes_what_runs(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    process = start(slots=1)
+    gate, [running] = held_gate(peer, tmp_path, 1)
+    [waiting] = peer.run(peer.task(functions.double, 1))
+    peer.until(lambda: peer.expect(wire.Beat), "the second task has arrived before the signal")
+
+    process.terminate()
+    given = peer.expect(wire.GaveBack)
+    assert peer.expect(wire.Leaving) == wire.Leaving(is_final=False)
+    gate.touch()
+    peer.result(running)
+
+    assert peer.expect(wire.Leaving) == wire.Leaving(is_final=True)
+    assert [lease.task_id for lease in given.leases] == [waiting]
+    assert process.wait(10) == 0
+
+
+def test_a_stop_does_not_wait_longer_than_its_deadline(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    process = start(slots=1, drain_s=0.3)
+    held_gate(peer, tmp_path, 1)
+
+    process.terminate()
+
+    assert peer.expect(wire.Leaving) == wire.Leaving(is_final=False)
+    assert peer.expect(wire.Leaving, within=3) == wire.Leaving(is_final=True)
+    assert process.wait(5) == 0
+
+
+def test_a_killed_worker_takes_busy_slots_with_it(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    process = start(slots=2)
+    peer.run(peer.task(functions.spin, str(tmp_path / "pid")))
+    peer.until((tmp_path / "pid").exists, "it spins")
+    slots = children(process.pid)
+
+    process.kill()
+
+    wait_until(lambda: not any(map(is_alive, slots)), within=2, what="the slots are gone")
+    assert len(slots) == 2
+
+
+def test_slots_that_cannot_start_end_the_worker_with_their_last_words(peer: Dispatcher, tmp_path: Path) -> None:
+    (tmp_path / "dill.py").write_text("raise RuntimeError('a broken module')\n")
+
+    with worker(peer.address, tmp_path / "log", import_path=(str(tmp_path),)) as process:
+        assert process.wait(30) != 0
+
+    assert "a broken module" in (tmp_path / "log").read_text()
+
+
+def test_what_slots_print_is_logged_line_by_line(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    start(slots=1)
+
+    [task_id] = peer.run(peer.task(functions.shout, 3))
+    peer.result(task_id)
+
+    wait_until(lambda: (tmp_path / "log").read_text().count("slot.output") == 3, within=5, what="three events")
+
+
+def test_a_damaged_frame_is_dropped_and_harms_nothing(peer: Dispatcher, start: Start) -> None:
+    start()
+
+    assert peer.router.send(peer.peer, b"\xc1 no message")
+    [task_id] = peer.run(peer.task(functions.double, 2))
+
+    assert peer.result(task_id) == 4

@@ -1,0 +1,1 @@
+"""What tests share: waiting, and the actors and programs that they start."""

@@ -1,0 +1,230 @@
+"""One real slot process: what it answers, what user code finds in it, and what is left of it."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dill
+import pytest
+
+from regrow.actors import packets, pipe
+from regrow.actors.slot_process import clean_environment
+from regrow.actors.task import Digest, FailureKind
+from support import functions
+from support.slot import MAX_BYTES, HeldSlot
+from support.waiting import wait_until
+
+
+@pytest.fixture
+def slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldSlot]:
+    monkeypatch.setenv("REGROW_REDIS_URL", "redis://secret")
+    held = HeldSlot(tmp_path / "slot")
+    held.start()
+    yield held
+    if held.process.pid:
+        held.process.bury()
+
+
+@pytest.fixture
+def doomed(tmp_path: Path) -> HeldSlot:
+    """A slot whose test buries it."""
+    held = HeldSlot(tmp_path / "slot")
+    held.start()
+    return held
+
+
+def is_alive(pid: int) -> bool:
+    """Alive, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_it_runs_a_function_and_returns_its_value(slot: HeldSlot) -> None:
+    ended = slot.run(functions.double, 21)
+
+    assert ended.value is not None
+    assert dill.loads(ended.value) == 42
+    assert ended.failure is None
+    assert ended.ran_s > 0
+
+
+def test_it_runs_a_function_again_that_it_has_been_sent_once(slot: HeldSlot) -> None:
+    code = functions.by_value(functions.double)
+    slot.process.feed(1, packets.Call(Digest("d"), functions.call(1), code))
+    slot.process.feed(2, packets.Call(Digest("d"), functions.call(2)))
+
+    answers = slot.answers(2)
+
+    assert [(turn, dill.loads(ended.value)) for turn, ended in answers] == [(1, 2), (2, 4)]
+
+
+def test_large_parameters_and_values_pass(slot: HeldSlot) -> None:
+    large = os.urandom(MAX_BYTES - 100)
+
+    ended = slot.run(functions.echo, large)
+
+    assert dill.loads(ended.value) == large
+
+
+def test_a_value_above_the_limit_is_refused_with_both_sizes(slot: HeldSlot) -> None:
+    ended = slot.run(functions.echo, b"x" * (MAX_BYTES + 1))
+
+    assert ended.failure is not None
+    assert ended.failure.kind is FailureKind.UNPICKLABLE
+    assert str(MAX_BYTES) in ended.failure.message
+    assert str(MAX_BYTES + 10) in ended.failure.message
+
+
+def test_what_one_task_changes_the_next_does_not_see(slot: HeldSlot) -> None:
+    before = dill.loads(slot.run(functions.look_around).value)
+
+    assert slot.run(functions.make_a_mess).failure is None
+
+    assert dill.loads(slot.run(functions.look_around).value) == before
+
+
+def test_user_code_finds_nothing_of_ours(slot: HeldSlot) -> None:
+    seen = dill.loads(slot.run(functions.look_around).value)
+
+    assert seen["cwd"] == str(slot.process.folder)
+    assert not [name for name in seen["environ"] if name.startswith("REGROW")]
+    assert seen["umask"] == 0o077
+    assert seen["int"]
+    assert seen["usr1"]
+    assert seen["ignored"] == [signal.SIGPIPE, signal.SIGXFSZ]
+    assert [name for name in seen["main"] if not name.startswith("__")] == []
+    assert len(seen["fds"]) == 5, "0, 1, 2, its socket, and the listing itself"
+    assert seen["sid"]
+    assert seen["modules"] == []
+
+
+def test_only_named_variables_reach_a_slot() -> None:
+    environ = {"PATH": "/bin", "REGROW_TOKEN": "x", "AWS_SECRET": "x", "LC_ALL": "C", "PYTHONPATH": "/a"}
+
+    assert clean_environment(environ, ("/b",)) == {"PATH": "/bin", "LC_ALL": "C", "PYTHONPATH": f"/b{os.pathsep}/a"}
+
+
+def test_modules_of_the_import_path_are_found_here_and_in_processes_of_user_code(tmp_path: Path) -> None:
+    (tmp_path / "helper_on_the_path.py").write_text("VALUE = 'found'\n")
+    held = HeldSlot(tmp_path / "slot", import_path=(str(tmp_path),))
+    held.start()
+
+    ended = held.run(functions.import_helper)
+    held.process.bury()
+
+    assert dill.loads(ended.value) == ("found", "found")
+
+
+def test_a_module_that_breaks_the_slots_own_imports_ends_it_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "dill.py").write_text("raise RuntimeError('a broken module')\n")
+    held = HeldSlot(tmp_path / "slot", import_path=(str(tmp_path),))
+
+    wait_until(held.process.has_ended, within=20, what="the slot has ended")
+    held.process.lines(0.0)
+
+    assert "a broken module" in held.process.bury().output
+
+
+def test_a_forked_process_that_comes_back_from_the_function_does_not_answer(slot: HeldSlot) -> None:
+    ended = slot.run(functions.fork_and_return)
+
+    assert dill.loads(ended.value) == "original"
+    assert dill.loads(slot.run(functions.double, 1).value) == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "reason"),
+    [
+        (functions.leave_with, (3,), "exit:3"),
+        (functions.kill_with, (int(signal.SIGKILL),), "signal:SIGKILL"),
+        (functions.kill_group, (), "signal:SIGKILL"),
+        (functions.crash, (), "signal:SIGSEGV"),
+        (functions.close_everything, (), "exit:70"),
+    ],
+)
+def test_its_death_has_its_true_reason(
+    doomed: HeldSlot, function: object, arguments: tuple[object, ...], reason: str
+) -> None:
+    doomed.feed(function, *arguments)  # type: ignore[arg-type]
+
+    assert doomed.death().reason == reason
+
+
+def test_a_segfault_leaves_its_python_traceback(doomed: HeldSlot) -> None:
+    doomed.feed(functions.crash)
+
+    wait_until(doomed.process.has_ended, within=20, what="the slot has ended")
+    doomed.process.lines(0.0)
+
+    assert "Segmentation fault" in doomed.process.bury().output
+
+
+def test_garbage_in_its_socket_is_noticed_and_told(doomed: HeldSlot) -> None:
+    doomed.feed(functions.write_garbage)
+
+    wait_until(lambda: doomed.process.answers() is None or doomed.process.garbage, within=20, what="garbage is seen")
+
+    assert "no answer" in doomed.process.garbage
+    doomed.process.bury()
+
+
+def test_calls_that_it_has_not_read_can_be_stolen_back(slot: HeldSlot, tmp_path: Path) -> None:
+    gate, started = tmp_path / "gate", tmp_path / "started"
+    running = slot.feed(functions.wait_for, str(gate), str(started))
+    unread = [slot.feed(functions.double, number) for number in range(5)]
+    unread.append(slot.feed(functions.echo, b"large" * pipe.INLINE_BYTES))
+    wait_until(started.exists, within=20, what="the first call runs")
+
+    stolen = slot.process.unread()
+    gate.touch()
+    answers = slot.answers(1)
+
+    assert stolen == unread
+    assert [turn for turn, _ in answers] == [running]
+
+
+def test_its_process_group_and_directory_go_with_it(doomed: HeldSlot, tmp_path: Path) -> None:
+    doomed.feed(functions.start_child, str(tmp_path / "pid"))
+
+    doomed.death()
+
+    child = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_alive(child), within=5, what="the process that user code had started is gone")
+    assert not doomed.process.folder.exists()
+
+
+def test_it_ends_when_its_worker_closes_the_socket(doomed: HeldSlot) -> None:
+    doomed.process.end.shutdown(socket.SHUT_RDWR)
+
+    assert doomed.death().reason == "exit:0"
+
+
+def test_what_it_prints_comes_as_lines_and_a_flood_is_cut(slot: HeldSlot) -> None:
+    lines: list[str] = []
+    slot.feed(functions.shout, 5_000)
+
+    def has_answered() -> bool:
+        lines.extend(slot.process.lines(0.0))
+        return bool(slot.process.answers())
+
+    wait_until(has_answered, within=20, what="the flood is over")
+    assert lines[0].startswith("line 0 ")
+    assert len(lines) == 200
+    assert slot.process.output.dropped >= 4_000
+
+
+def test_a_pipe_full_of_output_does_not_lose_the_answer(slot: HeldSlot) -> None:
+    turn = slot.feed(functions.shout, 2_000)
+    time_limit = time.monotonic() + 20
+
+    answered: list[int] = []
+    while not answered and time.monotonic() < time_limit:
+        slot.process.lines(time.monotonic())
+        answered = [number for number, _ in slot.process.answers()]
+
+    assert answered == [turn]

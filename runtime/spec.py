@@ -131,7 +131,7 @@ class ChildSpec(msgspec.Struct, frozen=True):
     """How to start, restart and stop one child."""
 
     id: str  # unique under its supervisor; letters, digits, '-' and '_'
-    actor: str  # "package.module:Class" or "/path/script.py:Class"; see process.reference
+    actor: str  # "package.module:Class" or "/path/script.py:Class"; see reference.reference
     arguments: bytes = b"\x80"  # msgpack of the actor class's ``arguments_type``; the default is an empty map
     restart: Restart = Restart.PERMANENT
     kind: ChildKind = ChildKind.WORKER

@@ -299,9 +299,11 @@ def test_a_supervisor_that_was_itself_suspended_judges_nobody() -> None:
 
 
 def test_a_stop_request_while_a_child_is_in_backoff_starts_nothing(tmp_path: Path) -> None:
-    spec = SupervisorSpec((puppet("a", journal=str(tmp_path / "journal")),), backoff=Backoff(min_s=60, max_s=60))
+    spec = SupervisorSpec(
+        (puppet("a", journal=str(tmp_path / "journal")),), backoff=Backoff(min_s=60, max_s=60, reset_after_s=60)
+    )
     with RunningTree(spec) as tree:
-        tree.kill("root/a")
+        kill_by_message(tree, "root/a", "exit:1")
         wait_until(lambda: tree.node("root/a").state == "backoff", 5, "it is in backoff")
 
         asked_at = time.monotonic()

@@ -1,6 +1,7 @@
 """A dispatcher's core with the words that tests use for it."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from regrow.actors import stimuli, wire
 from regrow.actors.dispatch import Dispatch
@@ -74,14 +75,14 @@ class Bench:
         return self.feed(stimuli.SettleAnswered([verdict] * len(batch.settlements)))
 
 
-def sent(effects: Iterable[Effect], kind: type) -> list[tuple[str, object]]:
+def sent(effects: Iterable[Effect], kind: type) -> list[tuple[str, Any]]:
     """To whom messages of this kind were sent, and what."""
     return [(it.worker, it.message) for it in effects if isinstance(it, stimuli.Send) and isinstance(it.message, kind)]
 
 
 def ran(effects: Iterable[Effect]) -> list[tuple[str, str]]:
     """Worker and task of everything that was sent to run."""
-    return [(who, task.task_id) for who, run in sent(effects, wire.Run) for task in run.tasks]  # type: ignore[attr-defined]
+    return [(who, task.task_id) for who, run in sent(effects, wire.Run) for task in run.tasks]
 
 
 def moves(effects: Iterable[Effect]) -> list[tuple[str, str]]:

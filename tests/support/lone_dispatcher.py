@@ -118,6 +118,17 @@ class ScriptedWorker:
             self._drain()
         return not self.inbox
 
+    def live(self, for_s: float) -> None:
+        """Beat for so long, and listen."""
+        deadline = time.monotonic() + for_s
+        beat_at = 0.0
+        while (now := time.monotonic()) < deadline:
+            if now >= beat_at:
+                self.say(wire.Beat(0))
+                beat_at = now + 0.5
+            self._dealer.wait(min(beat_at, deadline) - now)
+            self._drain()
+
     def _take(self, kind: Callable[..., M]) -> M | None:
         if not self.inbox:
             self._dealer.wait(0.05)

@@ -6,8 +6,7 @@ share; a function never seen counts as one whole share, so nothing goes ahead be
 known to be short go ahead at all. Three policies over one protocol, by the mode of the worker:
 
 - push and local: room is what is left of slots and window; the dispatcher fills it, least loaded worker first;
-- pull: the same, but never more than the worker granted: its last grant, minus what was sent since and has not ended.
-  Only the part of a grant beyond the number of slots is a window: a smaller one may have crossed with tasks on their way.
+- pull: the same, but never more than the worker granted: its last grant, minus what it holds.
 
 Ties rotate: of equally loaded workers, the one served longest ago comes first.
 """
@@ -67,7 +66,6 @@ class Lease:
     task: TaskToRun | None = None
     cost_s: float = AHEAD_S  # its part of the window, in seconds
     is_resent: bool = False  # sent twice: what the worker says of the one copy may not hold for the other
-    grant: int = 0  # pull: the number of the grant that it was sent under
 
     @classmethod
     def of(cls, task: TaskToRun, worker: WorkerId, now: float) -> "Lease":
@@ -84,8 +82,7 @@ class Seat:
     last_beat: float  # monotonic seconds
     leases: dict[TaskId, Lease] = field(default_factory=dict)
     load_s: float = 0.0  # sum of the leases' costs
-    credit: int = 0  # pull: tasks granted, minus those sent since that have not ended
-    grants: int = 0  # pull: how often it has granted
+    granted: int = 0  # pull: tasks that it is willing to hold at once
     busy: int = 0  # slots at work, by its last beat
     is_draining: bool = False
     is_reachable: bool = True  # False from a failed send until it speaks again
@@ -98,8 +95,8 @@ class Seat:
 
     def free(self) -> int:
         """Slots without a task."""
-        free = self.hello.slots - len(self.leases) if self.is_open else 0
-        return max(min(free, self.credit), 0) if self.hello.mode is Mode.PULL else max(free, 0)
+        slots = min(self.hello.slots, self.granted) if self.hello.mode is Mode.PULL else self.hello.slots
+        return max(slots - len(self.leases), 0) if self.is_open else 0
 
     def ahead_s(self, shortest_s: float) -> float:
         """Seconds of short work that it may take beyond its free slots; pull counts in tasks of ``shortest_s`` each."""
@@ -108,19 +105,13 @@ class Seat:
         window_s = max(AHEAD_S * self.hello.slots - self.load_s, 0.0)
         if self.hello.mode is not Mode.PULL:
             return window_s
-        return max(min(window_s, (self.credit - self.hello.slots) * shortest_s), 0.0)
-
-    def grant(self, free: int) -> None:
-        """Pull: it has room for so many, by its own word."""
-        self.credit = free
-        self.grants += 1
+        beyond = self.granted - max(self.hello.slots, len(self.leases))
+        return max(min(window_s, beyond * shortest_s), 0.0)
 
     def take(self, lease: Lease) -> None:
         """It holds one more."""
-        lease.grant = self.grants
         self.leases[lease.task_id] = lease
         self.load_s += lease.cost_s
-        self.credit -= 1
 
     def release(self, task_id: TaskId, attempt: int) -> Lease | None:
         """It no longer holds this one; None if it did not, or under another attempt."""
@@ -129,7 +120,6 @@ class Seat:
             return None
         del self.leases[task_id]
         self.load_s = self.load_s - lease.cost_s if self.leases else 0.0
-        self.credit += lease.grant == self.grants
         return lease
 
     def unstarted(self) -> int:

@@ -133,8 +133,8 @@ class Reception:
                 self._send(worker, wire.WhoAreYou())
             return
         match message:
-            case wire.Grant(free):
-                seat.grant(free)
+            case wire.Grant(tasks):
+                seat.granted = tasks
             case wire.NeedCode(digests):
                 self._want(worker, digests)
             case wire.GaveBack(names):
@@ -169,7 +169,7 @@ class Reception:
         seat = self.leases.seats.get(hello.worker)
         if seat is not None:
             seat.hello, seat.is_draining = hello, hello.is_draining
-            seat.grant(0)
+            seat.granted = 0
             return seat
         seat = Seat(hello, now, is_draining=hello.is_draining)
         self.leases.seats.by_worker[hello.worker] = seat

@@ -23,7 +23,7 @@ beside an idle one. While a steal is under way nothing is fed, so what comes bac
 from regrow.actors.backlog import Backlog
 from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, NeedCode, Spawn, Steal
 from regrow.actors.packets import Ended
-from regrow.actors.slot import Job, Key, Phase, Slot, Starts
+from regrow.actors.slot import AHEAD_TASKS, Job, Key, Phase, Slot, Starts
 from regrow.actors.task import Digest, Failure, FailureKind, Outcome
 from regrow.actors.wire import Lease, TaskToRun
 
@@ -53,11 +53,9 @@ class Slots:
         """Is it still to say that it is ready?"""
         return self.slots[number].phase is Phase.STARTING
 
-    def free(self) -> int:
-        """How many tasks would start at once if they came now."""
-        if self.is_draining:
-            return 0
-        return max(0, sum(slot.phase is Phase.READY for slot in self.slots) - len(self.held))
+    def capacity(self) -> int:
+        """How many tasks it is willing to hold at once, started or not: what its ready slots can be fed."""
+        return 0 if self.is_draining else AHEAD_TASKS * sum(slot.phase is Phase.READY for slot in self.slots)
 
     def is_empty(self) -> bool:
         """Nothing held and every outcome acknowledged: a drained worker may go."""

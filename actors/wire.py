@@ -79,9 +79,12 @@ class Beat(msgspec.Struct, frozen=True, tag="beat", forbid_unknown_fields=True):
 
 
 class Grant(msgspec.Struct, frozen=True, tag="grant", forbid_unknown_fields=True):
-    """Pull mode: the worker's free slots now, an absolute number; it replaces the former grant."""
+    """Pull mode: so many tasks it is willing to hold at once, started or not; it replaces the former grant.
 
-    free: int
+    What it holds uses the grant up, and what ends gives it back: a window of credit, so that no slot waits for a round trip.
+    """
+
+    tasks: int
 
 
 class NeedCode(msgspec.Struct, frozen=True, tag="need_code", forbid_unknown_fields=True):

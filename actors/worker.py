@@ -60,7 +60,7 @@ class Worker(Actor[WorkerArguments, object]):
         self._slots = Slots(arguments.slots)
         self._outbox = Outbox()
         self._given_back: list[wire.Lease] = []
-        self._granted = -1  # free slots, as the dispatcher was told last; -1: not told
+        self._granted = -1  # tasks that the dispatcher was last told it would hold; -1: not told
         self._beat_s, self._window_s = Heartbeat().interval_s, Heartbeat().window_s
         self._last_heard = self._last_beat = context.now()
         self._is_welcome = False
@@ -181,9 +181,9 @@ class Worker(Actor[WorkerArguments, object]):
                 return
 
     def _send_grant(self) -> None:
-        free = self._slots.free()
-        if self.arguments.mode is wire.Mode.PULL and free != self._granted and self._send(wire.Grant(free)):
-            self._granted = free
+        tasks = self._slots.capacity()
+        if self.arguments.mode is wire.Mode.PULL and tasks != self._granted and self._send(wire.Grant(tasks)):
+            self._granted = tasks
 
     def _send(self, message: wire.FromWorker) -> bool:
         """False when the queue is full: the next beat tries again."""

@@ -1,4 +1,7 @@
-"""Guards round every test: it leaves no process, no socket and no changed signal handler behind."""
+"""Guards round every test: it leaves no process, no socket and no changed signal handler behind.
+
+A tree that a module's tests share may replace its own processes meanwhile; at the end of the session nothing may be left.
+"""
 
 import os
 import shutil
@@ -27,6 +30,7 @@ def temporary_directory() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(directory)
     yield directory
+    wait_until(lambda: not _names(_descendants()), 2, "no process is left over by the session")
     tempfile.tempdir = was
     os.environ.pop("TMPDIR")
     if before is not None:
@@ -43,10 +47,11 @@ def leaves_nothing_behind(temporary_directory: Path) -> Iterator[None]:
     yield
 
     try:
-        wait_until(lambda: not _names(_descendants() - processes), 2, "no process is left over")
+        wait_until(lambda: not _names(_strays(processes)), 2, "no process is left over")
     except AssertionError:
-        left = _names(_descendants() - processes)
-        for process in _descendants() - processes:
+        strays = _strays(processes)
+        left = _names(strays)
+        for process in strays:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         pytest.fail(f"processes left over: {left}")
@@ -68,6 +73,18 @@ def _descendants() -> set[psutil.Process]:
             elif process.status() != psutil.STATUS_ZOMBIE:
                 found.add(process)
     return found
+
+
+def _strays(before: set[psutil.Process]) -> set[psutil.Process]:
+    """What lives now and did not, but for the new processes of trees that were there before."""
+    new = _descendants() - before
+    return {process for process in new if not before & set(_ancestors(process))}
+
+
+def _ancestors(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return process.parents()
+    return []
 
 
 def _names(processes: set[psutil.Process]) -> list[str]:

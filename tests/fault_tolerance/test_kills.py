@@ -27,17 +27,6 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield it
 
 
-def witnessed(witness: str, n: int, seconds: float) -> int:
-    """The work: its start is written where the system cannot touch it."""
-    import os
-    import time
-
-    with open(witness, "a") as file:
-        file.write(f"{n} {os.getpid()}\n")
-    time.sleep(seconds)
-    return n * n
-
-
 def shape(cluster: Cluster) -> set[str] | None:
     """The paths that run, without the slots; None while nobody answers."""
     try:
@@ -47,6 +36,16 @@ def shape(cluster: Cluster) -> set[str] | None:
 
 
 def submit_many(cluster: Cluster, witness: Path, count: int, seconds: float) -> list[str]:
+    def witnessed(witness: str, n: int, seconds: float) -> int:
+        """The work: its start is written where the system cannot touch it."""
+        import os
+        import time
+
+        with open(witness, "a") as file:
+            file.write(f"{n} {os.getpid()}\n")
+        time.sleep(seconds)
+        return n * n
+
     function_id = cluster.register(witnessed)
     items = [{"function_id": function_id, "payload": text(((str(witness), n, seconds), {}))} for n in range(count)]
     return [task["task_id"] for task in cluster.post("/v1/tasks", {"tasks": items}).json()["tasks"]]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from regrow.actors import wire
+from regrow.actors.slot import AHEAD_TASKS
 from regrow.actors.task import FailureKind
 from support import functions
 from support.scripted import Dispatcher, children, dispatcher, is_alive, worker
@@ -272,17 +273,15 @@ def test_a_refused_worker_ends_with_the_reason(peer: Dispatcher, tmp_path: Path)
     assert "upgrade regrow" in (tmp_path / "log").read_text()
 
 
-def test_pull_mode_grants_its_free_slots_and_says_every_change(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+def test_pull_mode_grants_what_its_ready_slots_can_hold_and_says_every_change(peer: Dispatcher, start: Start) -> None:
     start(slots=2, mode=wire.Mode.PULL)
-    peer.until(lambda: wire.Grant(2) in peer.heard, "both slots are free")
-
-    gate, [task_id] = held_gate(peer, tmp_path, 1)
-    peer.until(lambda: wire.Grant(1) in peer.heard, "one is free")
+    peer.until(lambda: wire.Grant(2 * AHEAD_TASKS) in peer.heard, "both slots are ready")
     peer.heard.clear()
-    gate.touch()
 
-    peer.until(lambda: wire.Grant(2) in peer.heard, "both are free again")
-    assert task_id in peer.outcomes
+    peer.run(peer.task(functions.leave_with, 3))
+
+    peer.until(lambda: wire.Grant(AHEAD_TASKS) in peer.heard, "one is ready")
+    peer.until(lambda: wire.Grant(2 * AHEAD_TASKS) in peer.heard, "both are ready again")
 
 
 def test_a_stop_gives_back_what_waits_and_finishes_what_runs(peer: Dispatcher, start: Start, tmp_path: Path) -> None:

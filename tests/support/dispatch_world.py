@@ -73,11 +73,10 @@ class Player:
         )
 
     def grant(self) -> None:
-        """Only news: two tasks that came and went since the last grant are none."""
-        free = max(SLOTS - len(self.waiting) - len(self.running), 0)
-        if self.mode is Mode.PULL and self.is_welcome and free != self.granted:
-            self.granted = free
-            self.outbox.append(wire.Grant(free))
+        """Only news."""
+        if self.mode is Mode.PULL and self.is_welcome and self.granted != SLOTS:
+            self.granted = SLOTS
+            self.outbox.append(wire.Grant(SLOTS))
 
     def report(self, outcomes: list[Outcome]) -> None:
         """Say how these ended; before the Welcome nothing is said, and then everything again."""

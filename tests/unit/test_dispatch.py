@@ -128,7 +128,7 @@ def test_a_pull_worker_gets_no_more_than_it_granted() -> None:
     assert [(share.free, share.ahead_s) for share in claim.shares] == [(2, 0.0)]
     assert not claims(bench.give(1, 2, to="a", left=3))
 
-    [claim] = claims(bench.say("a", wire.Done([outcome(1)]), wire.Grant(1)))
+    [claim] = claims(bench.say("a", wire.Done([outcome(1)])))
     assert claim.shares[0].free == 1
 
 

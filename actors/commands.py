@@ -34,7 +34,7 @@ class DispatcherFlags(CommonFlags, StoreFlags, CodeFlags):
 
     mode: Annotated[Mode | None, Parameter(name=["--mode", "-m"])] = None
     "push: it fills workers; pull: workers ask; local: with a worker of its own, without a TCP port (default push)"
-    dispatcher_port: Annotated[int | None, Parameter(name=["--port", "-p"])] = None
+    dispatcher_port: Annotated[int | None, Parameter(name=["--dispatcher-port", "-p"])] = None
     "where workers join; 0 picks a free one (default 5555)"
     slots: Annotated[int | None, Parameter(name=["--slots", "-w"])] = None
     "local: tasks that run at once (default 2)"

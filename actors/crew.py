@@ -9,6 +9,7 @@ from typing import Final, Protocol, assert_never
 
 from regrow.actors import packets
 from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, NeedCode, Spawn, Steal
+from regrow.actors.events import Event
 from regrow.actors.packets import Ended, Ready
 from regrow.actors.slot_process import SlotProcess
 from regrow.actors.slots import Slots
@@ -151,7 +152,7 @@ class Crew:
         unread = process.unread()
         self._log_output(number, process)
         death = self._part(number).bury()
-        log.info("slot.down", slot=number, slot_pid=process.pid, reason=death.reason)
+        log.info(Event.SLOT_DOWN, slot=number, slot_pid=process.pid, reason=death.reason)
         self.carry(self._slots.exited(number, unread, answers, death))
         self._show()
 
@@ -176,7 +177,7 @@ class Crew:
         return ended
 
     def _on_ready(self, number: int, process: SlotProcess) -> None:
-        log.info("slot.up", slot=number, slot_pid=process.pid)
+        log.info(Event.SLOT_UP, slot=number, slot_pid=process.pid)
         self.carry(self._slots.ready(number))
         if not self._is_ready:
             self._is_ready = True
@@ -185,9 +186,9 @@ class Crew:
 
     def _log_output(self, number: int, process: SlotProcess) -> None:
         for line in process.lines(self._context.now()):
-            log.info("slot.output", slot=number, line=line)
+            log.info(Event.SLOT_OUTPUT, slot=number, line=line)
         if process.output.dropped:
-            log.warning("slot.output_dropped", slot=number, lines=process.output.dropped)
+            log.warning(Event.SLOT_OUTPUT_DROPPED, slot=number, lines=process.output.dropped)
             process.output.dropped = 0
 
     def _show(self) -> None:

@@ -21,11 +21,12 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from regrow.actors import stimuli, wire
+from regrow.actors.events import Event
 from regrow.actors.leases import Leases
 from regrow.actors.placement import RECALL_AGAIN_S, batches
 from regrow.actors.reception import Identity, Reception
 from regrow.actors.records import Held
-from regrow.actors.stimuli import Effect, Event, Fields, Report, Send, Stimulus
+from regrow.actors.stimuli import Effect, Fields, Report, Send, Stimulus
 from regrow.actors.task import Verdict, WorkerId
 
 __all__ = ["Dispatch", "Identity"]

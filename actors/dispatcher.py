@@ -23,15 +23,16 @@ import msgspec
 
 from regrow.actors import stimuli, wire
 from regrow.actors.dispatch import Dispatch
+from regrow.actors.events import Event
 from regrow.actors.placement import Seat
 from regrow.actors.reception import Identity
 from regrow.actors.records import DispatcherRecord
-from regrow.actors.stimuli import Effect, Event, Stimulus
+from regrow.actors.stimuli import Effect, Stimulus
 from regrow.actors.store import Store
 from regrow.actors.store_thread import Delivery, Departed, Farewell, Pulse, StoreThread
 from regrow.actors.task import RETENTION_S, WorkerId, WorkerRecord
 from regrow.actors.wire import BATCH_BYTES, Mode
-from regrow.runtime import logs
+from regrow.runtime import events, logs
 from regrow.runtime.actor import Actor, Context, Down, Timer
 from regrow.runtime.link import Router, bind_router
 
@@ -66,6 +67,7 @@ class Dispatcher(Actor[DispatcherArguments, None]):
         self._core = Dispatch(Identity(f"{arguments.dispatcher}/{uuid.uuid4().hex[:12]}", context.tree, python))
         self._deliveries: deque[Delivery] = deque()
         self._monitors: dict[int, WorkerId] = {}
+        self._tally = events.Tally()  # of damaged frames
         self._timer: Timer | None = None
         self._is_pulsing = False  # a pulse is on its way
         self._is_roster_new = False  # it does not show the workers of now
@@ -125,7 +127,7 @@ class Dispatcher(Actor[DispatcherArguments, None]):
             try:
                 heard.append(stimuli.WorkerSaid(WorkerId(identity.decode()), wire.decode_from_worker(frame)))
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                logs.log.warning("frame.dropped", peer=repr(identity), problem=str(error), size_bytes=len(frame))
+                self._tally.note(events.Event.FRAME_DROPPED, problem=str(error), peer=repr(identity))
         if heard:
             self._fold(heard)
 
@@ -182,7 +184,7 @@ class Dispatcher(Actor[DispatcherArguments, None]):
     def _report(self, report: stimuli.Report) -> None:
         self._is_roster_new = self._is_roster_new or report.event in ROSTER_EVENTS
         say = logs.log.warning if report.is_warning else logs.log.info
-        say(report.event.value, **report.fields)
+        say(report.event, **report.fields)
 
     def _finish(self, *, is_clean: bool) -> None:
         if is_clean:

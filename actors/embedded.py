@@ -23,6 +23,7 @@ from typing import Final
 
 import msgspec
 
+from regrow.actors.events import Event
 from regrow.actors.settings import Durability
 from regrow.actors.store import Store
 from regrow.runtime.actor import Actor, Context
@@ -121,7 +122,7 @@ class EmbeddedStore(Actor[EmbeddedArguments, None]):
         assert self._server is not None
         self._stopped_checks = self._stopped_checks + 1 if is_stopped(self._server.pid) else 0
         if self._stopped_checks > STOPPED_CHECKS:
-            log.warning("store.stopped", server=self._server.pid, stopped_s=STOPPED_CHECKS * CHECK_S)
+            log.warning(Event.STORE_STOPPED, server=self._server.pid, stopped_s=STOPPED_CHECKS * CHECK_S)
             self._server.kill()
         self.context.after(CHECK_S, self._check)
 

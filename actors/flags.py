@@ -9,10 +9,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from regrow.actors.settings import Durability, Settings, build
+from regrow.actors.settings import Durability, Settings, build, split_paths
 from regrow.actors.wire import Mode
 
-Paths = Annotated[list[str] | None, Parameter(negative="", consume_multiple=False)]
+Paths = Annotated[
+    list[str] | None,
+    Parameter(negative="", consume_multiple=False, env_var_split=lambda _hint, text, **_: split_paths(text)),
+]
 Port = Annotated[int | None, Parameter(name=["--port", "-p"])]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -30,8 +33,8 @@ class CommonFlags:
     "limit of one function, one call's parameters or one result (default 64 MiB)"
 
     def settings(self, **more: object) -> Settings:
-        """All flags as Settings, over the environment.  Raises ConfigError."""
-        return build(os.environ, **asdict(self), **more)
+        """All flags, and ``more`` in their place, as Settings over the environment.  Raises ConfigError."""
+        return build(os.environ, **{**asdict(self), **more})
 
 
 @Parameter(name="*")

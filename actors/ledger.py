@@ -23,12 +23,6 @@ class Ledger:
     _waiting: dict[Key, Settlement] = field(default_factory=dict)
     _flying: dict[Key, Settlement] = field(default_factory=dict)
 
-    def __len__(self) -> int:
-        return len(self._waiting) + len(self._flying)
-
-    def __contains__(self, key: Key) -> bool:
-        return key in self._waiting or key in self._flying
-
     def __iter__(self) -> Iterator[Key]:
         return iter(self._waiting.keys() | self._flying.keys())
 

@@ -16,9 +16,10 @@ from typing import Final, assert_never
 import msgspec
 
 from regrow.actors import wire
+from regrow.actors.events import Event
 from regrow.actors.leases import Leases
 from regrow.actors.placement import Seat
-from regrow.actors.stimuli import Demonitor, Effect, Event, Fields, Monitor, Report, Send, WorkerSaid
+from regrow.actors.stimuli import Demonitor, Effect, Fields, Monitor, Report, Send, WorkerSaid
 from regrow.actors.task import Digest, WorkerId
 from regrow.runtime.liveness import Liveness
 from regrow.runtime.spec import Heartbeat

@@ -13,6 +13,16 @@ from regrow.runtime.errors import ConfigError
 
 Durability = Literal["always", "everysec"]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+RANGES = {
+    "port": (0, 65535),
+    "dispatcher_port": (0, 65535),
+    "workers": (1, 1024),
+    "slots": (1, 1024),
+    "max_payload_bytes": (1, 512 * 1024 * 1024),  # the longest value that Redis keeps
+    "max_queued": (1, 1_000_000_000),
+    "retention_s": (1, 10 * 366 * 24 * 3600),
+    "drain_s": (0, 24 * 3600),
+}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,12 +47,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def checked(self) -> Self:
         """Itself, if it makes sense.  Raises ConfigError that names the flag and the fix."""
-        for name in ("port", "dispatcher_port"):
-            if not 0 <= getattr(self, name) <= 65535:
-                raise ConfigError(f"--{name.replace('_', '-')} {getattr(self, name)}: use 0 (a free port) to 65535")
-        for name in ("workers", "slots"):
-            if not 1 <= getattr(self, name) <= 1024:
-                raise ConfigError(f"--{name} {getattr(self, name)}: use 1 to 1024")
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            if not least <= value <= most:  # so said, because it refuses NaN too
+                free = " (0 is a free port)" if name.endswith("port") else ""
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: use {least} to {most}{free}")
         if self.host not in LOOPBACK:
             raise ConfigError(
                 f"--host {self.host}: regrow runs any code that it is sent and has no access tokens yet, so it listens on "
@@ -50,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.dispatcher_host not in LOOPBACK:
             raise ConfigError(
-                f"--dispatcher-host {self.dispatcher_host}: workers are not authenticated yet, so the dispatcher listens "
+                f"REGROW_DISPATCHER_HOST {self.dispatcher_host}: workers are not authenticated yet, so the dispatcher listens "
                 "on this machine only; use 127.0.0.1 and a tunnel"
             )
         for folder in self.import_path:
@@ -72,8 +81,13 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, object]:
     for field in msgspec.structs.fields(Settings):
         text = environ.get("REGROW_" + field.name.upper())
         if text is not None:
-            found[field.name] = text.split(os.pathsep) if field.name == "import_path" else text
+            found[field.name] = split_paths(text) if field.name == "import_path" else text
     return found
+
+
+def split_paths(text: str) -> list[str]:
+    """The directories named in an environment variable, separated as in PATH; an empty name is none."""
+    return [path for path in text.split(os.pathsep) if path]
 
 
 def build(environ: Mapping[str, str], **flags: object) -> Settings:

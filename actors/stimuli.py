@@ -10,29 +10,12 @@ Each store effect is answered by exactly one stimulus, sooner or later: the stor
 answered.
 """
 
-from enum import StrEnum
-
 import msgspec
 
+from regrow.actors.events import Event
 from regrow.actors.records import Held, Share
 from regrow.actors.task import Claimed, Digest, Settlement, Verdict, WorkerId
 from regrow.actors.wire import FromWorker, Run, ToWorker
-
-
-class Event(StrEnum):
-    """Every event that a dispatcher logs."""
-
-    WORKER_JOINED = "worker.joined"  # registered (worker, slots, held; python, expected_python where they differ)
-    WORKER_LEFT = "worker.left"  # took its leave with nothing in hand (worker, reason)
-    WORKER_LOST = "worker.lost"  # ended or fell silent (worker, reason, leases)
-    WORKER_REFUSED = "worker.refused"  # cannot work here (worker, reason)
-    LEASES_DROPPED = "leases.dropped"  # a worker held what is no longer its own (worker, leases)
-    LEASES_EXPIRED = "leases.expired"  # of the former incarnation, presented by nobody (leases)
-    LEASES_INHERITED = "leases.inherited"  # taken over from a silent dispatcher (former, leases)
-    RUN_UNDELIVERED = "run.undelivered"  # a connection took no more (worker, tasks)
-    STORE_LOST = "store.lost"  # it does not answer (problem)
-    STORE_READY = "store.ready"  # it answers, for the first time or again (leases, durability)
-
 
 Fields = dict[str, str | int | float]
 

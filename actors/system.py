@@ -20,6 +20,7 @@ import msgspec
 
 from regrow.actors.dispatcher import Dispatcher, DispatcherArguments
 from regrow.actors.embedded import EmbeddedArguments, EmbeddedStore
+from regrow.actors.events import Event
 from regrow.actors.settings import GatewayArguments, Settings
 from regrow.actors.store import Store
 from regrow.actors.wire import Mode
@@ -66,7 +67,7 @@ def launch(settings: Settings, show: Callable[[TreeNode, dict[str, str]], None])
             greet_store(settings.redis_url)
         door = listen(settings.host, settings.port, "--port")
         places = find_places(settings)
-        addresses = {"gateway": url_of(door), "dispatcher": places.dispatcher, "store": places.store}
+        addresses = {"gateway": url_of(door), "dispatcher": places.dispatcher, "store": shown(places.store)}
 
         def on_event(event: TreeEvent) -> None:
             if event.kind is TreeEventKind.STARTED:
@@ -81,19 +82,18 @@ def launch(settings: Settings, show: Callable[[TreeNode, dict[str, str]], None])
 
 
 def find_places(settings: Settings) -> Places:
-    """Ports taken, names chosen.  Raises ConfigError when a port is in use."""
-    run_directory = fresh_run_directory(Path(settings.data_dir))
-    if settings.mode is Mode.LOCAL:
-        dispatcher, dispatcher_socket = f"ipc://{run_directory}/dispatcher", None
-    else:
-        dispatcher_socket = listen(settings.dispatcher_host, settings.dispatcher_port, "--dispatcher-port")
-        dispatcher = address_of(dispatcher_socket)
+    """Ports taken, names chosen.  Raises ConfigError when a port is in use; then nothing has been made."""
+    data_dir = Path(settings.data_dir)
+    listener = None
+    if settings.mode is not Mode.LOCAL:
+        listener = listen(settings.dispatcher_host, settings.dispatcher_port, "--dispatcher-port")
+    run_directory = fresh_run_directory(data_dir)
     return Places(
         run_directory,
         settings.redis_url or f"unix://{run_directory}/store.sock",
-        dispatcher,
-        dispatcher_socket,
-        dispatcher_name(Path(settings.data_dir)),
+        address_of(listener) if listener else f"ipc://{run_directory}/dispatcher",
+        listener,
+        dispatcher_name(data_dir),
     )
 
 
@@ -157,13 +157,13 @@ def greet_store(url: str) -> None:
         raise ConfigError(f"--redis-url {shown(url)}: {error}; is it running, and reachable from here?") from None
     finally:
         store.close()
-    log.info("store.facts", server=f"{facts.server} {facts.version}", durability=facts.durability)
+    log.info(Event.STORE_FACTS, server=f"{facts.server} {facts.version}", durability=facts.durability)
 
 
 def shown(url: str) -> str:
-    """The URL without user and password, for messages."""
+    """The URL without user, password and options, for people and files."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def tree_spec(settings: Settings, places: Places, door: socket.socket) -> SupervisorSpec:

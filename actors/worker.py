@@ -21,11 +21,13 @@ import msgspec
 from regrow.actors import wire
 from regrow.actors.crew import Crew, ForDispatcher
 from regrow.actors.effects import Deliver, GiveBack, NeedCode
+from regrow.actors.events import Event
 from regrow.actors.nest import Nest
 from regrow.actors.outbox import Outbox
 from regrow.actors.slot import Key
 from regrow.actors.slots import Slots
 from regrow.actors.task import WorkerId
+from regrow.runtime import events
 from regrow.runtime.actor import Actor, Context
 from regrow.runtime.errors import ConfigError
 from regrow.runtime.link import MAX_FRAME_BYTES, connect_dealer
@@ -65,7 +67,7 @@ class Worker(Actor[WorkerArguments, object]):
         self._last_heard = self._last_beat = context.now()
         self._is_welcome = False
         self._is_flush_due = False
-        self._damaged = 0  # frames dropped
+        self._tally = events.Tally()  # of damaged frames
         self._belongings = ExitStack()  # what on_end releases
 
     def on_start(self) -> None:
@@ -88,7 +90,7 @@ class Worker(Actor[WorkerArguments, object]):
     def on_stop(self, grace_s: float | None) -> None:
         """Drain: give back what has not started, finish what runs, have every outcome acknowledged."""
         drain_s = self.arguments.drain_s if grace_s is None else min(self.arguments.drain_s, max(0.0, grace_s - END_S))
-        log.info("worker.draining", held=len(self._slots.held), drain_s=drain_s)
+        log.info(Event.WORKER_DRAINING, held=len(self._slots.held), drain_s=drain_s)
         self._send(wire.Leaving())
         self._crew.carry(self._slots.drain())
         self.context.after(drain_s, self._depart)
@@ -109,7 +111,7 @@ class Worker(Actor[WorkerArguments, object]):
     def _reconnect(self) -> None:
         """The dispatcher is silent: a new connection reaches its successor, and forgets what was queued for it."""
         if self._is_welcome:
-            log.warning("dispatcher.lost", silent_s=round(self.context.now() - self._last_heard, 3))
+            log.warning(Event.DISPATCHER_LOST, silent_s=round(self.context.now() - self._last_heard, 3))
         self.context.unwatch(self._dealer)
         self._dealer.close()
         self._connect()
@@ -200,8 +202,7 @@ class Worker(Actor[WorkerArguments, object]):
             try:
                 message = wire.decode_to_worker(frame)
             except msgspec.MsgspecError as error:
-                self._damaged += 1
-                log.warning("frame.dropped", peer="dispatcher", problem=str(error), total=self._damaged)
+                self._tally.note(events.Event.FRAME_DROPPED, problem=str(error), peer="dispatcher")
                 continue
             self._last_heard = self.context.now()
             self._fold(message)
@@ -233,7 +234,7 @@ class Worker(Actor[WorkerArguments, object]):
 
     def _settle(self, welcome: wire.Welcome) -> None:
         """Registered: say everything that the dispatcher may not have heard."""
-        log.info("worker.welcome", dispatcher=welcome.dispatcher)
+        log.info(Event.WORKER_WELCOME, dispatcher=welcome.dispatcher)
         self._beat_s, self._window_s = welcome.beat_interval_s, welcome.window_s
         self._is_welcome = True
         self._granted = -1

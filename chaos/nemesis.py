@@ -18,12 +18,13 @@ from typing import Self
 
 from regrow.chaos.fault import Fault, Freeze, Injection, Kill, Victim
 from regrow.chaos.tree import TreeUnreadable
-from regrow.runtime.errors import RegrowError
+from regrow.runtime.errors import ConfigError, RegrowError
 from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
 
 ReadTree = Callable[[], TreeNode]
 LOOK_AGAIN_S = 0.005  # between two looks at the tree while a recovery is timed
+LONGEST_FREEZE_S = 24 * 3600.0
 
 
 class NoVictim(RegrowError):
@@ -44,7 +45,7 @@ class Nemesis:
     def __init__(self, read_tree: ReadTree, seed: int = 0) -> None:
         self._read_tree = read_tree
         self._random = random.Random(seed)
-        self._frozen: dict[int, subprocess.Popen[bytes]] = {}
+        self._thaws: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -53,16 +54,25 @@ class Nemesis:
         self.teardown()
 
     def invoke(self, fault: Fault, role: str, name: str = "") -> Injection:
-        """Do ``fault`` to a random running actor of ``role`` (or to the one called ``name``).  Raises NoVictim."""
+        """Do ``fault`` to a random running actor of ``role`` (or to the one called ``name``).
+
+        Raises NoVictim, and ConfigError for a freeze of no or endless length.
+        """
+        if isinstance(fault, Freeze) and not 0 < fault.for_s <= LONGEST_FREEZE_S:
+            raise ConfigError(
+                f"a freeze of {fault.for_s:g} s: use more than 0 and at most {LONGEST_FREEZE_S:g} seconds"
+            )
         victim = self.pick(role, name)
         pidfd = os.pidfd_open(victim.pid)
         try:
             if start_time(victim.pid) != victim.started_at:
                 raise NoVictim(f"{victim.path} ended before it could be hit")
             if isinstance(fault, Freeze):
-                self._frozen[victim.pid] = _arm_thaw(pidfd, fault.for_s)
+                self._thaws.append(_arm_thaw(pidfd, fault.for_s))
             at = time.monotonic()
             signal.pidfd_send_signal(pidfd, signal.SIGKILL if isinstance(fault, Kill) else signal.SIGSTOP)
+            if isinstance(fault, Freeze):
+                _start_thaw(self._thaws[-1])
         except ProcessLookupError:
             raise NoVictim(f"{victim.path} ended before it could be hit") from None
         finally:
@@ -72,7 +82,8 @@ class Nemesis:
     def pick(self, role: str, name: str = "") -> Victim:
         """A running actor of ``role``, chosen by the seed among those in the tree, in the order of their paths."""
         nodes = sorted((node for node in self._read_tree().walk() if node.role == role), key=lambda node: node.path)
-        found = [node for node in nodes if node.pid and (not name or name in (node.name, node.path))]
+        running = [node for node in nodes if node.pid and node.state is ChildState.RUNNING]
+        found = [node for node in running if not name or name in (node.name, node.path)]
         if not found:
             there = ", ".join(node.name for node in nodes) or "none"
             raise NoVictim(f"no running {role}{f' called {name}' if name else ''} in the tree (of this role: {there})")
@@ -97,11 +108,11 @@ class Nemesis:
 
     def teardown(self) -> None:
         """Let every frozen process go on, now."""
-        for thaw in self._frozen.values():
+        for thaw in self._thaws:
             if thaw.stdin:
                 thaw.stdin.close()
             thaw.wait()
-        self._frozen.clear()
+        self._thaws.clear()
 
 
 def start_time(pid: int) -> int:
@@ -113,17 +124,28 @@ def start_time(pid: int) -> int:
     return int(text.rpartition(")")[2].split()[19])
 
 
-# Waits until its standard input ends (the nemesis closed it, or died) or the time is over, then thaws.
+# Waits for one byte (the victim is stopped), then until the time is over, and thaws; at once when its standard input
+# ends (the nemesis closed it, or died).  Without the byte, a short time could be over before the victim is stopped.
 _THAW = """
-import select, signal, sys
-select.select([0], [], [], float(sys.argv[2]))
-signal.pidfd_send_signal(int(sys.argv[1]), signal.SIGCONT)
+import os, select, signal, sys
+try:
+    if os.read(0, 1):
+        select.select([0], [], [], float(sys.argv[2]))
+finally:
+    signal.pidfd_send_signal(int(sys.argv[1]), signal.SIGCONT)
 """
 
 
 def _arm_thaw(pidfd: int, after_s: float) -> subprocess.Popen[bytes]:
-    """A process that sends SIGCONT after ``after_s`` seconds, or as soon as this process ends or closes its input."""
+    """A process that sends SIGCONT ``after_s`` seconds after its start, or when this process ends or closes its input."""
     command = [sys.executable, "-ISc", _THAW, str(pidfd), str(after_s)]
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=(pidfd,), start_new_session=True
     )
+
+
+def _start_thaw(thaw: subprocess.Popen[bytes]) -> None:
+    """Its time begins now."""
+    assert thaw.stdin is not None
+    thaw.stdin.write(b".")
+    thaw.stdin.flush()

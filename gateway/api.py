@@ -19,11 +19,13 @@ import msgspec
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
 
 from regrow.actors.astore import AsyncStore
+from regrow.actors.events import Event
 from regrow.actors.settings import Settings, build
 from regrow.actors.task import FunctionId, TaskId
-from regrow.gateway import body, openapi, problems, schemas, views
+from regrow.gateway import body, docs_page, openapi, problems, schemas, views
 from regrow.gateway.guard import App, Guard, Receive, Scope, Send
 from regrow.gateway.metrics import MEDIA_TYPE, Meter, Metrics
 from regrow.gateway.openapi import gives, takes
@@ -71,6 +73,7 @@ def make_app(settings: Settings, tree: Tree | None = None) -> FastAPI:
     app.state.service, app.state.metrics = service, Metrics()
     for router in (official, v1, probes):
         app.include_router(router)
+    docs_page.add_to(app)
     for kind in (RegrowError, schemas.Misfit, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _problem)
     app.add_middleware(Slashes)
@@ -105,7 +108,7 @@ async def _problem(request: Request, error: Exception) -> Response:
         case _:
             found = problems.problem_of(error)
     if found.problem == "internal":
-        log.error("gateway.error", route=request.url.path, exc_info=error)
+        log.error(Event.GATEWAY_ERROR, route=request.url.path, exc_info=error)
     headers = problems.headers(found) | {"content-type": problems.MEDIA_TYPE}
     return Response(msgspec.json.encode(problems.content(found)), problems.KINDS[found.problem].status, headers)
 
@@ -131,7 +134,9 @@ async def _asked(request: Request, model: type[schemas.M]) -> schemas.M:
 
 @official.get("/", responses=gives("Running"))
 async def running(request: Request) -> Response:
-    """Says that it runs."""
+    """Says that it runs; a browser is shown the API."""
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/docs", 303)
     return body.answer(request, views.Running("MPCSFaaS: regrow is running", openapi.VERSION, "/openapi.json"))
 
 
@@ -269,6 +274,6 @@ async def metrics(request: Request) -> Response:
     try:
         counts, registered = await service.counts(), await service.workers()
     except StoreError:
-        log.warning("gateway.store_silent", route="/metrics")
+        log.warning(Event.GATEWAY_STORE_SILENT, route="/metrics")
     text: bytes = found.text(counts, registered, len(service.waiting))
     return Response(text, media_type=MEDIA_TYPE)

@@ -14,13 +14,14 @@ from rich.console import Console
 from regrow.actors.commands import DEFAULT_REDIS
 from regrow.actors.flags import CommonFlags, GatewayFlags, StoreFlags
 from regrow.actors.picture import branch
-from regrow.actors.task import FINAL, State
+from regrow.actors.task import FINAL, FailureKind, State
 from regrow.runtime.errors import ConfigError
 from regrow.runtime.place import Place
 from regrow.runtime.tree import TreeNode
 
 app = App()
 LONG_POLL_S = 30.0
+PATIENCE_S = 5.0  # with a gateway that does not answer: more than its restart takes, less than a person waits
 
 
 @Parameter(name="*")
@@ -51,7 +52,7 @@ def tree(*, as_json: bool = False, place: Place = Place()) -> None:
     """
     from regrow.gateway.client import Client
 
-    with Client(place.gateway()) as client:
+    with Client(place.gateway(), patience_s=PATIENCE_S) as client:
         answer = client.tree()
     if as_json:
         print(json.dumps(answer, indent=2))  # noqa: T201 (the command's output)
@@ -74,7 +75,7 @@ def submit(function: str, /, *arguments: str, wait: bool = False, place: Place =
     """
     from regrow.gateway.client import Client
 
-    with Client(place.gateway()) as client:
+    with Client(place.gateway(), patience_s=PATIENCE_S) as client:
         future = client.submit(locate(function), *map(argument, arguments))
     if not future.task_id:  # leaving the block has sent it
         raise future.exception() or ConfigError("the gateway gave no id")
@@ -87,7 +88,7 @@ def status(task_id: str, /, *, place: Place = Place()) -> int:
     """Print where a task stands: QUEUED, RUNNING, COMPLETED or FAILED."""
     from regrow.gateway.client import Client
 
-    with Client(place.gateway()) as client:
+    with Client(place.gateway(), patience_s=PATIENCE_S) as client:
         print(client.status(task_id))  # noqa: T201 (the command's output)
     return 0
 
@@ -103,7 +104,7 @@ def result(task_id: str, /, *, timeout: float | None = None, place: Place = Plac
     """
     from regrow.gateway.client import Client
 
-    with Client(place.gateway()) as client:
+    with Client(place.gateway(), patience_s=PATIENCE_S) as client:
         task = client.task(task_id, LONG_POLL_S if timeout is None else timeout)
         while timeout is None and task.status not in FINAL:
             task = client.task(task_id, LONG_POLL_S)
@@ -113,7 +114,8 @@ def result(task_id: str, /, *, timeout: float | None = None, place: Place = Plac
     if task.error is None:
         sys.stderr.write(f"{task.status} still, after {timeout:g} s\n")
     else:
-        sys.stderr.write(f"{task.error.traceback}{task.error.kind}: {task.error.type}: {task.error.message}\n")
+        story = task.error.traceback if task.error.kind == FailureKind.RAISED else ""
+        sys.stderr.write(story or f"{task.error.kind}: {task.error.message}\n")
     return 1
 
 
@@ -131,7 +133,7 @@ def scale(change: str, /, *, place: Place = Place()) -> int:
     name, _, size = change.partition("=")
     if name not in ("worker", "workers") or not size.isdigit():
         raise ConfigError(f"{change!r}: say worker=N, for example 'regrow scale worker=4'")
-    with Client(place.gateway()) as client:
+    with Client(place.gateway(), patience_s=PATIENCE_S) as client:
         client.scale(int(size))
     print(f"workers: {size}")  # noqa: T201 (the command's output)
     return 0

@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 
 from regrow.actors.astore import AsyncStore
+from regrow.actors.events import Event
 from regrow.actors.settings import GatewayArguments, Settings
 from regrow.gateway.api import make_app
 from regrow.gateway.service import NoTree, Service
@@ -61,7 +62,7 @@ class Gateway(AsyncActor[GatewayArguments, None]):
         self._serving.add_done_callback(self._ended)
         await self._accepting(self._server, self._serving)
         host, port = listener.getsockname()[:2]
-        log.info("gateway.listening", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        log.info(Event.GATEWAY_LISTENING, url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
     async def _accepting(self, server: "HttpServer", serving: asyncio.Task[None]) -> None:
         """Return when connections are accepted.  Raises what keeps the server from that."""
@@ -168,7 +169,7 @@ async def greet(settings: Settings) -> None:
         raise ConfigError(f"--redis-url: {error}; is it running, and reachable from here?") from None
     finally:
         await store.close()
-    log.info("store.facts", server=f"{facts.server} {facts.version}", durability=facts.durability)
+    log.info(Event.STORE_FACTS, server=f"{facts.server} {facts.version}", durability=facts.durability)
 
 
 def serve_alone(settings: Settings) -> int:

@@ -29,6 +29,7 @@ MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024  # of results in one answer, unless o
 FIRST_RECORDS: Final = 8  # read first, to learn how large this answer's results are
 MAX_RECORDS: Final = 1000  # read at once
 READY_WITHIN_S: Final = 2.0  # an answer from the store to /readyz, after which it counts as away
+SUBMIT_AGAIN_S: Final = (0.05, 0.2, 0.5)  # pauses before a submit is repeated, while the store does not answer
 T = TypeVar("T")
 
 
@@ -67,9 +68,7 @@ class Service:
         self.waiting = Waiting()
         self._store = store
         self._following: asyncio.Task[None] | None = None
-        self._submits: Batcher[NewTask, SubmitVerdict] = Batcher(
-            lambda tasks: store.submit(tasks, settings.max_queued), weigh=lambda task: len(task.params)
-        )
+        self._submits: Batcher[NewTask, SubmitVerdict] = Batcher(self._store_tasks, weigh=lambda task: len(task.params))
         self._states: Batcher[TaskId, TaskRecord | None] = Batcher(lambda ids: store.read(ids, with_result=False))
         self._records: Batcher[TaskId, TaskRecord | None] = Batcher(lambda ids: store.read(ids, with_result=True))
 
@@ -128,6 +127,15 @@ class Service:
             if any(verdict is not SubmitVerdict.ACCEPTED for verdict in verdicts) or not verdicts:
                 self.waiting.forget(task.task_id for task in new)
         return verdicts
+
+    async def _store_tasks(self, new: list[NewTask]) -> Sequence[SubmitVerdict]:
+        """Submit, and again under the same ids while the store is away for a moment: a lost reply is then no lost answer."""
+        for pause_s in SUBMIT_AGAIN_S:
+            try:
+                return await self._store.submit(new, self.settings.max_queued)
+            except StoreUnavailable:
+                await asyncio.sleep(pause_s)
+        return await self._store.submit(new, self.settings.max_queued)
 
     async def submit_one(self, item: schemas.ExecuteFunction) -> TaskId:
         """Its id.  Raises ApiError, StoreUnavailable."""

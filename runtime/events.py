@@ -23,8 +23,8 @@ class Event(StrEnum):
     LOOP_GAP = "loop.gap"  # this process itself was suspended (gap_s)
     MAILBOX_FULL = "mailbox.full"  # a user message was refused (sender, total)
     ORPHAN_REAPED = "orphan.reaped"  # a descendant whose parent had died ended (orphan_pid)
-    SUPERVISOR_REPORT = "supervisor.report"  # a child ended abnormally, or did not start (kind, child, reason, detail)
-    SUPERVISOR_GAVE_UP = "supervisor.gave_up"  # restarting did not help (reason)
+    SUPERVISOR_REPORT = "supervisor.report"  # a child failed, or did not start (kind, child, reason, detail, note)
+    SUPERVISOR_GAVE_UP = "supervisor.gave_up"  # restarting did not help (kind, child, reason, detail, note)
     TREE_STOPPED = "tree.stopped"  # the root has ended (reason)
 
 

@@ -1,8 +1,6 @@
 """The store when the server or the connection fails: calls happen once, errors say what they mean, nothing acknowledged is lost."""
 
 import signal
-import socket
-import socketserver
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ from regrow.actors.records import Share
 from regrow.actors.store import Store, Wakes
 from regrow.actors.task import NewTask, State, TaskId, Verdict, WorkerId
 from regrow.runtime.errors import ConfigError, StoreError, StoreUnavailable
+from support.cutter import Cutter, cut_replies
 from support.tasks import ask, claim, read, register, submit, success
 from support.valkey import DURABLE, Valkey, valkey_server
 from support.waiting import wait_until
@@ -39,38 +38,10 @@ def store(server: Valkey) -> Iterator[Store]:
     store.close()
 
 
-class Cutter(socketserver.ThreadingUnixStreamServer):
-    """Passes bytes on to a server; of scripts it passes the first on and cuts the connection instead of the reply."""
-
-    daemon_threads = True
-
-    def __init__(self, path: str, target: Path) -> None:
-        self.target = str(target)
-        self.scripts = 0
-        super().__init__(path, CutterHandler)
-
-
-class CutterHandler(socketserver.BaseRequestHandler):
-    server: Cutter
-
-    def handle(self) -> None:
-        with socket.socket(socket.AF_UNIX) as inner:
-            inner.connect(self.server.target)
-            while sent := self.request.recv(1 << 20):
-                inner.sendall(sent)
-                answer = inner.recv(1 << 20)
-                if b"EVAL" in sent and b"NOSCRIPT" not in answer:
-                    self.server.scripts += 1
-                    return
-                self.request.sendall(answer)
-
-
 @pytest.fixture
 def cutter(server: Valkey) -> Iterator[Cutter]:
-    with Cutter(str(server.socket.with_name("cut")), server.socket) as cutter:
-        threading.Thread(target=lambda: cutter.serve_forever(0.01), daemon=True).start()
+    with cut_replies(server.socket) as cutter:
         yield cutter
-        cutter.shutdown()
 
 
 def test_a_script_whose_reply_was_cut_has_run_once_and_repeating_it_gives_its_answer(

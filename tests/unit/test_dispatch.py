@@ -3,8 +3,8 @@
 import pytest
 
 from regrow.actors import stimuli, wire
+from regrow.actors.events import Event
 from regrow.actors.placement import AHEAD_S
-from regrow.actors.stimuli import Event
 from regrow.actors.task import Failure, FailureKind, Outcome, TaskId, Verdict, WorkerId
 from regrow.actors.wire import Mode
 from regrow.runtime.spec import Heartbeat

@@ -154,3 +154,14 @@ def test_every_question_is_answered_exactly_once_when_all_have_died(steps: list[
         note(board.child_gone(child, DEAD))
 
     assert answered == asked
+
+
+def test_whoever_monitors_the_root_itself_is_never_told(root: Switchboard) -> None:
+    assert root.route(Monitor("root", OUT, 1)) == []
+
+
+@pytest.mark.parametrize("letter", [Reply("root/gone", 1, b""), Forget("root/gone", OUT, 1)], ids=["answer", "forget"])
+def test_an_answer_or_a_second_thought_to_nobody_ends_there(root: Switchboard, letter: Reply | Forget) -> None:
+    moves = root.route(letter)
+
+    assert moves == ([Lost(letter)] if isinstance(letter, Reply) else [])

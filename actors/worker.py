@@ -65,7 +65,7 @@ class Worker(Actor[WorkerArguments, object]):
         self._granted = -1  # tasks that the dispatcher was last told it would hold; -1: not told
         self._beat_s, self._window_s = Heartbeat().interval_s, Heartbeat().window_s
         self._last_heard = self._last_beat = context.now()
-        self._is_welcome = False
+        self._is_connected = self._is_welcome = False
         self._is_flush_due = False
         self._tally = events.Tally()  # of damaged frames
         self._belongings = ExitStack()  # what on_end releases
@@ -76,6 +76,7 @@ class Worker(Actor[WorkerArguments, object]):
         self._belongings.callback(nest.remove)
         self._connect()
         self._belongings.callback(lambda: self._dealer.close(FAREWELL_S))
+        self._belongings.callback(lambda: self._connections.close())
         self._crew = Crew(self.context, self._slots, nest.path, self.arguments, self._tell)
         self._belongings.callback(self._crew.close)
         self._crew.carry(self._slots.start())
@@ -104,16 +105,25 @@ class Worker(Actor[WorkerArguments, object]):
     def _connect(self) -> None:
         limit = max(MAX_FRAME_BYTES, self.arguments.max_payload_bytes * 3 // 2)
         self._dealer = connect_dealer(self.arguments.dispatcher, self._id.encode(), limit)
+        self._is_connected = False
+        self._connections = self._dealer.connections()
+        self.context.watch(self._connections, self._connected)
         self.context.watch(self._dealer, self._hear)
         self._last_heard = self.context.now()
-        self._introduce()
+
+    def _connected(self) -> None:
+        """At the first connection, and as soon as a dispatcher has come back: it may be a new one."""
+        if self._connections.made():
+            self._is_connected = True
+            self._introduce()
 
     def _reconnect(self) -> None:
         """The dispatcher is silent: a new connection reaches its successor, and forgets what was queued for it."""
         if self._is_welcome:
             log.warning(Event.DISPATCHER_LOST, silent_s=round(self.context.now() - self._last_heard, 3))
-        self.context.unwatch(self._dealer)
-        self._dealer.close()
+        for end in (self._connections, self._dealer):
+            self.context.unwatch(end)
+            end.close()
         self._connect()
 
     def _introduce(self) -> None:
@@ -141,7 +151,8 @@ class Worker(Actor[WorkerArguments, object]):
         self.context.after(self._beat_s, self._beat)
         if self.context.now() - self._last_heard > self._window_s:
             self._reconnect()
-        self._send(wire.Beat(self._slots.busy()))
+        if self._is_connected:
+            self._send(wire.Beat(self._slots.busy()))
         self._last_beat = self.context.now()
         self._crew.look()
         self._flush_soon()

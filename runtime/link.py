@@ -7,6 +7,7 @@ identity (``ROUTER_HANDOVER``).
 
 import os
 import select
+from contextlib import suppress
 from typing import Final, Protocol
 
 import zmq
@@ -127,6 +128,10 @@ class Dealer(_Socket):
         """Block until something has arrived, at most ``timeout_s`` seconds; whether it has."""
         return bool(self.socket.poll(_milliseconds(timeout_s)))
 
+    def connections(self) -> "Connections":
+        """Tells of every connection that this Dealer makes from now on."""
+        return Connections(self.socket)
+
     def fileno(self) -> int:
         """A descriptor that turns readable at the *edge* of news: after it, and after each send, drain with receive()."""
         return int(self.socket.getsockopt(zmq.FD))
@@ -135,6 +140,27 @@ class Dealer(_Socket):
         """Close; give what was not sent yet at most ``last_words_s`` seconds, in the background."""
         if not self.socket.closed:
             self.socket.close(linger=int(last_words_s * 1000))
+
+
+class Connections(_Socket):
+    """Readable when a Dealer has connected: for the first time, or again, after its peer had gone and come back."""
+
+    def __init__(self, dealer: "zmq.Socket[bytes]") -> None:
+        self._dealer = dealer
+        self.socket = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+
+    def made(self) -> int:
+        """How many connections since the last call."""
+        count = 0
+        with suppress(zmq.Again):
+            while True:
+                self.socket.recv_multipart(zmq.NOBLOCK)
+                count += 1
+        return count
+
+    def close(self) -> None:
+        """Before the Dealer is closed."""
+        self._dealer.disable_monitor()
 
 
 def bind_router(address: str, fd: int | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Router:

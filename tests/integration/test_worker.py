@@ -245,6 +245,17 @@ def test_a_suspended_worker_asks_before_it_sends(peer: Dispatcher, start: Start,
     peer.result(task_id)
 
 
+def test_a_dispatcher_that_has_come_back_is_greeted_before_anything_else_is_said(peer: Dispatcher, start: Start) -> None:
+    start()
+    peer.close()
+    peer.welcomes = False
+    peer.reopen()
+
+    wait_until(lambda: peer.listen(0.05) or peer.heard, within=8, what="a word")
+
+    assert isinstance(peer.heard[0], wire.Hello), "not a beat, which would have to be answered with a question first"
+
+
 def test_a_silent_dispatcher_is_left_for_a_new_connection(peer: Dispatcher, start: Start) -> None:
     start()
     before = time.monotonic()

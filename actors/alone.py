@@ -7,6 +7,8 @@ from os import getpid
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from regrow.actors.dispatcher import Dispatcher
 from regrow.actors.settings import Settings
 from regrow.actors.system import (
@@ -31,7 +33,7 @@ ENDPOINT: Final = re.compile(r"tcp://[^:/]+:\d+|tcp://\[[0-9a-fA-F:]+\]:\d+|ipc:
 
 
 def run_dispatcher(settings: Settings) -> int:
-    """A dispatcher on the user's own store; in local mode with a worker beside it.  Raises ConfigError."""
+    """A dispatcher on the user's own store; in local mode with one worker beside it.  Raises ConfigError."""
     greet_store(settings.redis_url)
     if settings.mode is Mode.LOCAL:
         return _run_local(settings)
@@ -45,7 +47,8 @@ def run_dispatcher(settings: Settings) -> int:
 def _run_local(settings: Settings) -> int:
     directory = Path(tempfile.mkdtemp(prefix="regrow-"))
     places = Places(directory, settings.redis_url, f"ipc://{directory}/dispatcher", None, directory.name)
-    children = (dispatcher_spec(settings, places), workers_spec(settings, places))
+    one = msgspec.structs.replace(settings, workers=1)
+    children = (dispatcher_spec(settings, places), workers_spec(one, places))
     return run_root(SupervisorSpec(children, intensity=ROOT_INTENSITY), run_directory=directory)
 
 

@@ -101,7 +101,10 @@ class AsyncStore:
         return [_function(cast("bytes", blob)) for blob in found if blob is not None]
 
     async def submit(self, tasks: Sequence[NewTask], max_queued: int) -> list[SubmitVerdict]:
-        """Write and queue tasks, each wholly or not at all; verdicts in their order.  Repeating it submits nothing twice."""
+        """Write and queue tasks, each wholly or not at all; verdicts in their order.
+
+        Repeating it submits nothing twice; the verdict is then REPEATED, whatever has become of the task.
+        """
         verdicts: list[SubmitVerdict] = []
         for batch in records.batches(tasks, lambda task: len(task.params)):
             reply = await self._run(SUBMIT, (keys.QUEUE, keys.COUNTERS), records.submit_arguments(batch, max_queued))

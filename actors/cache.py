@@ -1,7 +1,8 @@
 """Core: function bytes by digest, the least recently used forgotten first.
 
-A worker keeps one for itself and, per slot, a mirror of the slot's own. Both sides see the same calls in the same order
-and follow the same rule, so the worker knows without asking what a slot still has.
+A worker keeps one for itself and, per slot, an estimate of the slot's own. Both sides follow the same rule for mostly the
+same calls, so the estimate is nearly always right, and spares most calls their function. Nothing depends on it: a slot
+that lacks a function says so (``packets.CodeMissing``).
 """
 
 from collections import OrderedDict

@@ -4,27 +4,31 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
-from rich.console import Console
+from cyclopts import App, Parameter, validators
 
 from regrow.actors.flags import CodeFlags, CommonFlags, StoreFlags, TreeFlags
-from regrow.actors.settings import Settings
+from regrow.actors.settings import RANGES, Settings
 from regrow.actors.wire import Mode
 
 app = App()
+LEAST_SLOTS, MOST_SLOTS = RANGES["slots"]
 DEFAULT_REDIS = "redis://127.0.0.1:6379/0"
 
 
 @app.command
 def up(*, flags: TreeFlags = TreeFlags()) -> int:
     """Run the whole tree, until Ctrl-C or SIGTERM: store, dispatcher, workers, gateway."""
-    from regrow.actors.picture import show_tree
+    from regrow.actors.picture import show_stopping, show_tree, wide_console
     from regrow.actors.system import launch
 
     settings = flags.settings()
     _log_as("root", settings)
-    console = Console(highlight=False)
-    return launch(settings, lambda tree, places: show_tree(console, tree, places))
+    console = wide_console()
+    return launch(
+        settings,
+        lambda tree, places: show_tree(console, tree, places),
+        lambda: show_stopping(console, settings.drain_s),
+    )
 
 
 @Parameter(name="*")
@@ -54,7 +58,7 @@ def dispatcher(*, flags: DispatcherFlags = DispatcherFlags()) -> int:
 
 @app.command
 def worker(
-    slots: int,
+    slots: Annotated[int, Parameter(validator=validators.Number(gte=LEAST_SLOTS, lte=MOST_SLOTS))],
     dispatcher: str,
     /,
     *,

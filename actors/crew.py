@@ -10,9 +10,10 @@ from typing import Final, Protocol, assert_never
 from regrow.actors import packets
 from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, NeedCode, Spawn, Steal
 from regrow.actors.events import Event
-from regrow.actors.packets import Ended, Ready
+from regrow.actors.output import Dropped
+from regrow.actors.packets import Ready
 from regrow.actors.slot_process import SlotProcess
-from regrow.actors.slots import Slots
+from regrow.actors.slots import Answers, Slots
 from regrow.runtime.actor import Context
 from regrow.runtime.errors import StartFailed
 from regrow.runtime.logs import log
@@ -20,6 +21,7 @@ from regrow.runtime.spec import ChildState, ExitReason, ReasonKind
 from regrow.runtime.tree import TreeNode
 
 START_S: Final = 30.0  # a slot that is not ready by then is killed
+DROPPED_S: Final = 1.0  # what a slot's output loses is summed up for this long
 
 ForDispatcher = NeedCode | Deliver | GiveBack
 
@@ -56,6 +58,7 @@ class Crew:
         self._tell = tell
         self._processes: dict[int, SlotProcess] = {}
         self._lives = [0] * len(slots.slots)  # processes started per slot
+        self._dropped = [Dropped() for _ in slots.slots]  # output that is not logged, since it was last told
         self._stopped: set[int] = set()  # slots seen stopped at the last look
         self._is_ready = False  # has any slot ever been?
         self._is_closed = False
@@ -74,12 +77,17 @@ class Crew:
         self._stopped = stopped
 
     def close(self) -> None:
-        """Kill every slot with its process group, and wait until they are gone."""
+        """Kill every slot with its process group, wait until they are gone, and log the last that they printed."""
         self._is_closed = True
         for process in self._processes.values():
             process.kill()
-        for number in list(self._processes):
-            self._part(number).bury()
+        for number, process in list(self._processes.items()):
+            self._part(number)
+            self._log_output(number, process)
+            process.bury()
+        for number, dropped in enumerate(self._dropped):
+            if dropped != Dropped():
+                self._tell_dropped(number)
 
     def _carry(self, effect: Effect) -> list[Effect]:
         match effect:
@@ -136,6 +144,8 @@ class Crew:
             self.carry(self._slots.ended(number, self._answers(number)))
 
     def _on_output(self, number: int, process: SlotProcess) -> None:
+        """Answers first: what is read after a turn's answer is not forgotten with it."""
+        self._on_answer(number, process)
         if self._is_current(number, process):
             self._log_output(number, process)
 
@@ -163,18 +173,18 @@ class Crew:
             self._context.unwatch(readable)
         return process
 
-    def _answers(self, number: int) -> list[tuple[int, Ended]]:
+    def _answers(self, number: int) -> Answers:
         """What a slot has answered; its greeting, and garbage, are told to the core on the way."""
         process = self._processes[number]
-        ended: list[tuple[int, Ended]] = []
+        answers: Answers = []
         for turn, message in process.answers():
             if isinstance(message, Ready):
                 self._on_ready(number, process)
             else:
-                ended.append((turn, message))
+                answers.append((turn, message))
         if process.garbage:
             self.carry(self._slots.condemn(number, process.garbage))
-        return ended
+        return answers
 
     def _on_ready(self, number: int, process: SlotProcess) -> None:
         log.info(Event.SLOT_UP, slot=number, slot_pid=process.pid)
@@ -187,9 +197,15 @@ class Crew:
     def _log_output(self, number: int, process: SlotProcess) -> None:
         for line in process.lines(self._context.now()):
             log.info(Event.SLOT_OUTPUT, slot=number, line=line)
-        if process.output.dropped:
-            log.warning(Event.SLOT_OUTPUT_DROPPED, slot=number, lines=process.output.dropped)
-            process.output.dropped = 0
+        news, dropped = process.output.take_dropped(), self._dropped[number]
+        if dropped == Dropped() != news:
+            self._context.after(DROPPED_S, lambda: self._tell_dropped(number))
+        dropped.add(news)
+
+    def _tell_dropped(self, number: int) -> None:
+        """At most once in DROPPED_S per slot, over all of its lives."""
+        dropped, self._dropped[number] = self._dropped[number], Dropped()
+        log.warning(Event.SLOT_OUTPUT_DROPPED, slot=number, lines=dropped.lines, size_bytes=dropped.size_bytes)
 
     def _show(self) -> None:
         """Put the slots into pictures of the tree."""

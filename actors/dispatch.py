@@ -107,8 +107,9 @@ class Dispatch:
                 self.leases.inherit(held)
                 fields: Fields = {"former": former, "leases": len(held)}
                 self._effects.append(Report(Event.LEASES_INHERITED, fields, is_warning=True))
-            case stimuli.StoreBack(held, durability):
-                self._effects.append(Report(Event.STORE_READY, {"leases": len(held), "durability": durability}))
+            case stimuli.StoreBack(held, durability, is_durable):
+                promise: Fields = {"leases": len(held), "durability": durability}
+                self._effects.append(Report(Event.STORE_READY, promise, is_warning=not is_durable))
                 self._store_back(held, now)
             case _:
                 assert_never(answer)

@@ -19,7 +19,7 @@ class Event(StrEnum):
     RUN_UNDELIVERED = "run.undelivered"  # a connection took no more (worker, tasks)
     SLOT_DOWN = "slot.down"  # its process ended (slot, slot_pid, reason)
     SLOT_OUTPUT = "slot.output"  # a line that user code printed (slot, line)
-    SLOT_OUTPUT_DROPPED = "slot.output_dropped"  # user code printed more than is logged (slot, lines)
+    SLOT_OUTPUT_DROPPED = "slot.output_dropped"  # user code printed more than is logged (slot, lines, size_bytes)
     SLOT_UP = "slot.up"  # it can run tasks (slot, slot_pid)
     STORE_FACTS = "store.facts"  # what the user's own store is, and promises (server, durability)
     STORE_LOST = "store.lost"  # it does not answer the dispatcher (problem)

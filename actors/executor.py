@@ -1,7 +1,7 @@
 """Shell: a slot, the process that runs user code, one task at a time: ``python -P -m regrow.actors.executor``.
 
 Its worker starts it with a clean environment, in a private directory, as leader of a session of its own, with no open
-descriptors but 0, 1, 2 and its socket. It dies with its worker. ``__main__`` is an empty module here, made anew when a
+descriptors but 0, 1, 2, its socket and a duplicate of 1. It dies with its worker. ``__main__`` is an empty module here, made anew when a
 task has changed it, and functions are loaded anew for every task, so globals do not pass from one task to the next.
 Modules that tasks import stay imported, as in any Python process.
 
@@ -12,10 +12,12 @@ starts as well. A module there that hides one that this process needs shows at o
 import _signal  # type: ignore[import-not-found]
 import builtins
 import faulthandler
+import fcntl
 import os
 import signal
 import socket
 import sys
+import termios
 import types
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,7 +27,7 @@ from typing import Any, Final, NoReturn
 import dill  # type: ignore[import-untyped]
 import setproctitle
 
-from regrow.actors import execution, packets, pipe
+from regrow.actors import execution, output, packets, pipe
 from regrow.actors.cache import CodeCache
 from regrow.runtime.process import die_with_parent
 
@@ -88,6 +90,24 @@ class Surroundings:
         os.chdir(self._directory)
 
 
+class Margin:
+    """The pipe that takes what is printed, marked where one turn's output ends.
+
+    What the worker has read by the end of a turn needs no mark: it reads the turn's answer afterwards. So the many
+    turns that print nothing cost one question to the kernel, and nothing is written.
+    """
+
+    def __init__(self) -> None:
+        self._pipe = os.dup(sys.__stdout__.fileno())  # type: ignore[union-attr]  # user code may redirect the original
+        self._unread = bytearray(4)
+
+    def mark(self, turn: int) -> None:
+        """The flushed output of ``turn`` ends here.  Raises OSError when user code has closed the pipe."""
+        fcntl.ioctl(self._pipe, termios.FIONREAD, self._unread)
+        if any(self._unread):
+            os.write(self._pipe, output.mark(turn))
+
+
 def _environment() -> dict[bytes, bytes]:
     """The live dictionary under os.environ; a copy by its public face costs as much as a whole task."""
     live: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001
@@ -104,19 +124,26 @@ def serve(end: socket.socket, max_bytes: int) -> None:
     me = os.getpid()
     cache = CodeCache(packets.SLOT_CACHE_BYTES)
     surroundings = Surroundings()
+    margin = Margin()
     pipe.send(end, packets.READY_NUMBER, packets.encode(packets.Ready()))
     while (packet := pipe.receive(end, 4 * max_bytes)) is not None:
         number, body = packet
-        call = packets.decode_call(body)
-        code = call.code if call.code is not None else cache.get(call.digest)
-        assert code is not None, "the worker's mirror of this cache is wrong"
-        cache.put(call.digest, code)
-        ended = execution.run(code, call.params, max_bytes)
+        answer = answer_to(packets.decode_call(body), cache, max_bytes)
         if os.getpid() != me:
             os._exit(0)  # a process that the function forked has come back from it: only the original may answer
         flush()
         surroundings.restore()
-        pipe.send(end, number, packets.encode(ended))
+        margin.mark(number)
+        pipe.send(end, number, packets.encode(answer))
+
+
+def answer_to(call: packets.Call, cache: CodeCache, max_bytes: int) -> packets.Answer:
+    """Run a call, unless its function is neither with it nor here: the worker may have stolen the packet that had it."""
+    code = call.code if call.code is not None else cache.get(call.digest)
+    if code is None:
+        return packets.CodeMissing()
+    cache.put(call.digest, code)
+    return execution.run(code, call.params, max_bytes)
 
 
 def flush() -> None:

@@ -13,12 +13,16 @@ UNKNOWN: Final = "unknown"
 
 
 class StoreFacts(msgspec.Struct, frozen=True):
-    """The server at the other end. ``durability`` is one sentence on what a crash of the server can cost."""
+    """The server at the other end. ``durability`` is one sentence on what a crash of the server can cost.
+
+    ``is_durable``: acknowledged tasks outlive such a crash, all but those of the last moments.
+    """
 
     server: str  # "redis" or "valkey"
     version: str
     eviction: str  # maxmemory-policy, or "unknown"
     durability: str
+    is_durable: bool
 
 
 def facts_of(info: Mapping[str, Any], settings: Sequence[Any]) -> StoreFacts:
@@ -38,13 +42,12 @@ def facts_of(info: Mapping[str, Any], settings: Sequence[Any]) -> StoreFacts:
             f"the store's maxmemory-policy is {eviction}, so it may throw tasks away: run CONFIG SET maxmemory-policy "
             "noeviction on it, and set the same in its configuration file"
         )
-    return StoreFacts(server, version, eviction, durability(info, config))
+    is_durable = config.get("appendonly", "yes" if info.get("aof_enabled") else "no") == "yes"
+    promise = _with_append_only_file(config) if is_durable else _without_append_only_file(config)
+    return StoreFacts(server, version, eviction, promise, is_durable)
 
 
-def durability(info: Mapping[str, Any], config: Mapping[str, str]) -> str:
-    """What the server's own settings promise for acknowledged tasks when the server or its machine crashes."""
-    if config.get("appendonly", "yes" if info.get("aof_enabled") else "no") != "yes":
-        return _without_append_only_file(config)
+def _with_append_only_file(config: Mapping[str, str]) -> str:
     match config.get("appendfsync", UNKNOWN):
         case "always":
             return "appendonly yes, appendfsync always: what was acknowledged is on disk"

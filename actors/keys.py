@@ -23,10 +23,15 @@
 Invariant: a task is in the queue, or in one dispatcher's leases, or has ended; never in two of them, never in none.
 All keys but ``function:<uuid>`` share one hash tag, so each script stays in one slot and is one atomic move.
 
-Fields of a task: ``status function digest params size limit submitted attempt`` from the submit; ``owner worker started
-inherited`` from the newest claim; ``deaths lost last history`` from settlements; ``finished kind value failure`` from the
-end, which also drops ``params`` and sets the expiry. Times are Unix milliseconds of the store; ``history`` is a msgpack list of
-``[number, worker, started, ended, outcome]`` of the attempts that are over; the one in hand is ``attempt worker started``.
+Fields of a task: ``status function digest params size limit submitted attempt body`` from the submit; ``owner worker
+started inherited`` from the newest claim; ``deaths lost last history`` from settlements; ``finished kind value failure`` from
+the end, which also drops ``params`` and sets the expiry. Times are Unix milliseconds of the store; ``history`` is a msgpack
+list of ``[number, worker, started, ended, outcome]`` of the attempts that are over; the one in hand is ``attempt worker
+started``.
+
+An idempotency key is kept nowhere: its task's id is made from it, so it lives as long as the record. ``body`` is a digest of
+function, parameters and max_attempts, by which a repeated submit is told from another one under the same key; it is empty
+where there is no key.
 """
 
 from typing import Final

@@ -1,5 +1,8 @@
 """Shell: the tree as a person sees it on a terminal."""
 
+import sys
+from typing import Final
+
 from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
@@ -17,6 +20,14 @@ COLOURS = {
 }
 
 
+WIDE: Final = 200  # columns of a file or pipe: enough for a node's line
+
+
+def wide_console() -> Console:
+    """Standard output; where it is no terminal, wide enough to keep one node on one line."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+
+
 def show_tree(console: Console, tree: TreeNode, places: dict[str, str]) -> None:
     """What runs where, once, when everything is ready."""
     console.print()
@@ -25,7 +36,14 @@ def show_tree(console: Console, tree: TreeNode, places: dict[str, str]) -> None:
     console.print(f"  gateway     {places['gateway']}", style="bold")
     console.print(f"  dispatcher  {places['dispatcher']}")
     console.print(f"  store       {places['store']}")
-    console.print("\n  Ctrl-C drains and stops\n", style="dim")
+    console.print("\n  Ctrl-C drains and stops; a second one stops at once\n", style="dim")
+
+
+def show_stopping(console: Console, drain_s: float) -> None:
+    """What happens now that somebody asked for the end."""
+    if console.is_terminal:
+        console.print()  # the terminal has just shown ^C
+    console.print(f"stopping: running tasks get up to {drain_s:g} s; Ctrl-C again stops at once")
 
 
 def branch(node: TreeNode) -> Tree:

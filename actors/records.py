@@ -75,6 +75,8 @@ class SubmitVerdict(StrEnum):
     ACCEPTED = "accepted"
     UNKNOWN_FUNCTION = "unknown_function"
     QUEUE_FULL = "queue_full"
+    REPEATED = "repeated"  # it was accepted before
+    CONFLICT = "conflict"  # another task was accepted before under its idempotency key
 
 
 class DispatcherRecord(msgspec.Struct, frozen=True):
@@ -111,7 +113,7 @@ _encode_failure = msgspec.msgpack.Encoder().encode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
 _decode_history = msgspec.msgpack.Decoder(list[tuple[int, str, int, int, str]]).decode
 
-SUBMIT_VERDICTS: Final = {1: SubmitVerdict.ACCEPTED, 2: SubmitVerdict.UNKNOWN_FUNCTION, 3: SubmitVerdict.QUEUE_FULL}
+SUBMIT_VERDICTS: Final = dict(enumerate(SubmitVerdict, 1))  # in the order of the numbers that submit.lua answers
 SETTLE_VERDICTS: Final = {1: Verdict.STORED, 2: Verdict.REQUEUED, 3: Verdict.STALE, 4: Verdict.VANISHED}
 SETTLING: Final = frozenset({Move.SUCCEED, Move.FAIL, Move.CRASH, Move.LOSE_WORKER, Move.GIVE_BACK})
 
@@ -134,7 +136,7 @@ def submit_arguments(tasks: Sequence[NewTask], max_queued: int) -> list[Argument
     arguments: list[Argument] = [max_queued]
     for task in tasks:
         limit = "" if task.max_attempts is None else task.max_attempts
-        arguments += (task.task_id, task.function_id, task.params, limit)
+        arguments += (task.task_id, task.function_id, task.params, limit, task.body)
     return arguments
 
 

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Final
 
 from regrow.actors.cache import CodeCache
-from regrow.actors.packets import SLOT_CACHE_BYTES
+from regrow.actors.packets import SLOT_CACHE_BYTES, Answer, CodeMissing
 from regrow.actors.task import TaskId
 from regrow.actors.wire import Lease, TaskToRun
 
@@ -64,7 +64,8 @@ class Slot:
 
     phase: Phase = Phase.STARTING
     fed: dict[int, Job] = field(default_factory=dict)
-    known: CodeCache = field(default_factory=lambda: CodeCache(SLOT_CACHE_BYTES))  # mirror of the slot's own
+    known: CodeCache = field(default_factory=lambda: CodeCache(SLOT_CACHE_BYTES))  # estimate of the slot's own
+    carriers: set[int] = field(default_factory=set)  # turns in ``fed`` whose packets carry their function
     expected_s: float = 0.0  # of everything in ``fed``
     verdict: str = ""  # why its worker kills it
     is_dry: bool = False  # the last steal found nothing, and nothing was fed or answered since
@@ -84,25 +85,41 @@ class Slot:
         """May this quick task be fed behind what it has?"""
         return self.phase is Phase.READY and self.expected_s + job.expected_s <= AHEAD_S and len(self.fed) < AHEAD_TASKS
 
-    def take(self, number: int, job: Job) -> None:
-        """Record that it was fed."""
+    def take(self, number: int, job: Job, code: bytes) -> bool:
+        """Record that it was fed; whether the packet must carry the function."""
         self.fed[number] = job
+        is_known = self.known.get(job.task.digest) is not None
+        if not is_known:
+            self.known.put(job.task.digest, code)
+            self.carriers.add(number)
         self.expected_s += job.expected_s
         self.has_worked = True
         self.is_dry = False
+        return not is_known
+
+    def protest(self, turn: int, answer: Answer) -> str:
+        """What is wrong with this as the next answer; "" if nothing is."""
+        if turn != next(iter(self.fed), None):
+            return "it answered a call that it was not at"
+        if isinstance(answer, CodeMissing) and turn in self.carriers:
+            return "it missed a function that had come with its call"
+        return ""
 
     def release(self, number: int) -> Job:
         """Record that this turn is over, or was stolen."""
         job = self.fed.pop(number)
+        self.carriers.discard(number)
         self.expected_s = self.expected_s - job.expected_s if self.fed else 0.0
         return job
 
-    def take_back(self, unread: list[int]) -> list[Job]:
-        """Release what was stolen. The slot has not seen the functions that came with it."""
+    def take_back(self, unread: list[int]) -> dict[int, Job]:
+        """Release what was stolen; by turn. The slot has not seen the functions that came with it.
+
+        It may be reading a call that was behind a stolen one, and then misses that call's function.
+        """
         if unread:
             self.known.clear()
-        jobs = [self.release(number) for number in unread if number in self.fed]
-        return [job for job in jobs if not job.is_dropped]
+        return {number: self.release(number) for number in unread if number in self.fed}
 
     def has_dropped(self) -> bool:
         """Is it at something that it should not be at?"""

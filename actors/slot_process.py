@@ -13,13 +13,13 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from shutil import rmtree
 from typing import Final
 
 import msgspec
 
 from regrow.actors import packets, pipe
 from regrow.actors.effects import Death
+from regrow.actors.nest import clear
 from regrow.actors.output import Output
 from regrow.runtime.errors import ProtocolError
 from regrow.runtime.process import kill_group
@@ -88,6 +88,7 @@ class SlotProcess:
                 packet = pipe.receive(self.end, 4 * self.max_payload_bytes, socket.MSG_DONTWAIT)
                 number, body = packet or (0, b"")  # an empty packet is no answer either
                 found.append((number, packets.decode_from_slot(body)))
+                self.output.end_turn(number)
             except BlockingIOError:
                 break
             except (ProtocolError, msgspec.MsgspecError) as error:
@@ -131,7 +132,7 @@ class SlotProcess:
         self.end.close()
         self._slot_end.close()
         os.close(self.printed)
-        rmtree(self.folder, ignore_errors=True)
+        clear(self.folder)
 
 
 def _name(number: int) -> str:

@@ -5,8 +5,8 @@ is always in exactly one place::
 
     accept ─▶ parked (its function is on the way) ─learn─▶ waiting ─Feed─▶ fed to one slot ─ended─▶ unacknowledged
                 │                                           │  ▲              │                          │
-                └────────────▶ given back ◀── recall ───────┘  └── stolen ────┤                     acknowledge
-                                                                              └─exited─▶ unacknowledged (crashed)
+                └────────────▶ given back ◀── recall ───────┘  └─ stolen, ────┤                     acknowledge
+                                                        code missing          └─exited─▶ unacknowledged (crashed)
 
 A slot runs one task at a time and answers before it reads the next. So of what it was fed at most one task has been
 started and is unanswered; everything else either has an answer in the pipe or can be stolen back. That is why a death
@@ -17,15 +17,22 @@ be quick are fed behind one another, up to AHEAD_S of expected work. Everything 
 slot is idle and nothing waits, the slot with the most unread tasks is stolen from: no task sits behind a busy slot
 beside an idle one. While a steal is under way nothing is fed, so what comes back is spread evenly.
 
+*Functions* travel with the first call that needs them. A steal takes packets one by one, from the front, while the slot
+may be reading: it can take the call with the function and leave the next one to the slot. So what a slot knows is only
+estimated here, and a slot that lacks a function answers that instead of running the call. Such a call has not started: it
+is put back in front, and fed again with its function.
+
 *Recall* takes the newest unstarted tasks, after stealing, so that "unstarted" is exact. Draining is a recall of all.
 """
 
 from regrow.actors.backlog import Backlog
 from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, NeedCode, Spawn, Steal
-from regrow.actors.packets import Ended
+from regrow.actors.packets import Answer, CodeMissing, Ended
 from regrow.actors.slot import AHEAD_TASKS, Job, Key, Phase, Slot, Starts
 from regrow.actors.task import Digest, Failure, FailureKind, Outcome
 from regrow.actors.wire import Lease, TaskToRun
+
+Answers = list[tuple[int, Answer]]  # by turn, in the order in which the slot gave them
 
 
 class Slots:
@@ -134,21 +141,18 @@ class Slots:
         self._starts.has_succeeded = True
         return self._spread()
 
-    def ended(self, number: int, answers: list[tuple[int, Ended]]) -> list[Effect]:
+    def ended(self, number: int, answers: Answers) -> list[Effect]:
         """A slot has answered; turns end in the order in which they were fed."""
-        return self._fold(number, answers) + self._spread()
+        return self._fold(number, answers, []) + self._spread()
 
-    def stolen(self, number: int, unread: list[int], answers: list[tuple[int, Ended]]) -> list[Effect]:
+    def stolen(self, number: int, unread: list[int], answers: Answers) -> list[Effect]:
         """What a steal brought back, and what the slot had answered by then."""
         self._stealing.discard(number)
         slot = self.slots[number]
-        self._backlog.put_back(slot.take_back(unread))
-        effects = self._fold(number, answers)
+        effects = self._fold(number, answers, unread)
         slot.is_dry = not unread
         if slot.has_dropped():
             effects += self.condemn(number, "its task was taken away")
-        if slot.is_idle:
-            self._idle[number] = None
         return effects + self._spread()
 
     def condemn(self, number: int, verdict: str) -> list[Effect]:
@@ -160,14 +164,13 @@ class Slots:
         self._idle.pop(number, None)
         return [Kill(number)]
 
-    def exited(self, number: int, unread: list[int], answers: list[tuple[int, Ended]], death: Death) -> list[Effect]:
+    def exited(self, number: int, unread: list[int], answers: Answers, death: Death) -> list[Effect]:
         """A slot's process is gone: what it did not read runs elsewhere, what it was at is a crash."""
         slot = self.slots[number]
         slot.phase = Phase.ENDING
         self._stealing.discard(number)
         self._idle.pop(number, None)
-        self._backlog.put_back(slot.take_back(unread))
-        effects = self._fold(number, answers)
+        effects = self._fold(number, answers, unread)
         failure = _crash(death, slot.verdict)
         effects += [self._end(job, Ended(None, failure, 0.0)) for job in slot.fed.values() if not job.is_dropped]
         return effects + self._replace(number, death) + self._spread()
@@ -186,16 +189,23 @@ class Slots:
             return []
         return [Spawn(number, delay_s)]
 
-    def _fold(self, number: int, answers: list[tuple[int, Ended]]) -> list[Effect]:
-        """Turn a slot's answers into outcomes."""
+    def _fold(self, number: int, answers: Answers, unread: list[int]) -> list[Effect]:
+        """Put back what a slot has not read and what it could not run, and turn its answers into outcomes."""
         effects: list[Effect] = []
         slot = self.slots[number]
-        for turn, ended in answers:
-            if turn != next(iter(slot.fed), None):
-                return effects + self.condemn(number, "it answered a call that it was not at")
+        unstarted = slot.take_back(unread)
+        for turn, answer in answers:
+            if verdict := slot.protest(turn, answer):
+                effects += self.condemn(number, verdict)
+                break
             job = slot.release(turn)
-            if not job.is_dropped:
-                effects.append(self._end(job, ended))
+            if isinstance(answer, CodeMissing):
+                slot.known.clear()
+                unstarted[turn] = job
+            elif not job.is_dropped:
+                effects.append(self._end(job, answer))
+        jobs = [unstarted[turn] for turn in sorted(unstarted)]
+        self._backlog.put_back([job for job in jobs if not job.is_dropped])
         if answers:
             slot.is_dry = False
             self._starts.failed = 0
@@ -250,14 +260,10 @@ class Slots:
         return min(roomy, key=lambda number: self.slots[number].expected_s, default=None)
 
     def _feed(self, number: int, job: Job, code: bytes) -> Feed:
-        slot, digest = self.slots[number], job.task.digest
         self._idle.pop(number, None)
         self._numbers += 1
-        slot.take(self._numbers, job)
-        is_known = slot.known.get(digest) is not None
-        if not is_known:
-            slot.known.put(digest, code)
-        return Feed(number, self._numbers, digest, job.task.params, None if is_known else code)
+        is_carrier = self.slots[number].take(self._numbers, job, code)
+        return Feed(number, self._numbers, job.task.digest, job.task.params, code if is_carrier else None)
 
     def _even_out(self) -> list[Effect]:
         """Steal from the slot with the most unread tasks while another has none."""
@@ -278,6 +284,7 @@ class Slots:
 
 
 def _crash(death: Death, verdict: str) -> Failure:
-    reason = f"its worker killed it: {verdict}" if verdict else death.reason
-    message = f"the slot process died while it ran this task ({reason})"
+    message = "the slot process died while it ran this task"
+    if verdict:
+        message += f": its worker killed it, because {verdict}"
     return Failure(FailureKind.CRASHED, death.reason, message, death.output)

@@ -86,7 +86,7 @@ class StoreLost(msgspec.Struct, frozen=True):
 
 class StoreBack(msgspec.Struct, frozen=True):
     """The store answers (for the first time, or again) and has these leases for us. ``durability`` is its promise, as
-    text.
+    text; ``is_durable``: it has one.
 
     Read after the interrupted call was answered and before the next one was made, so it is in step with what was
     folded.
@@ -94,6 +94,7 @@ class StoreBack(msgspec.Struct, frozen=True):
 
     held: list[Held]
     durability: str = ""
+    is_durable: bool = True
 
 
 class Tick(msgspec.Struct, frozen=True):

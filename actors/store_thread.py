@@ -20,6 +20,7 @@ from typing import Final, TypeVar, assert_never
 import msgspec
 
 from regrow.actors import stimuli
+from regrow.actors.facts import StoreFacts
 from regrow.actors.records import DispatcherRecord
 from regrow.actors.stimuli import Stimulus, StoreEffect
 from regrow.actors.store import Store
@@ -94,13 +95,13 @@ class StoreThread:
 
     def _serve(self) -> None:
         try:
-            durability, _ = self._until_answered(lambda: self._store.check().durability)
-            self._reread(durability)
+            facts, _ = self._until_answered(self._store.check)
+            self._reread(facts)
             while (request := self._requests.get()) is not None:
                 answer, was_away = self._until_answered(partial(self._call, request))
                 self._deliver(answer)
                 if was_away:
-                    self._reread(durability)
+                    self._reread(facts)
         except _ClosedError:
             pass
         except Exception as error:  # noqa: BLE001 (the thread's outermost frame: the loop raises it, or nobody would know)
@@ -112,9 +113,9 @@ class StoreThread:
         for _ in self._wakes:
             self._deliver(stimuli.Woken())
 
-    def _reread(self, durability: str) -> None:
+    def _reread(self, facts: StoreFacts) -> None:
         held, _ = self._until_answered(lambda: self._store.leases(self._dispatcher))
-        self._deliver(stimuli.StoreBack(held, durability))
+        self._deliver(stimuli.StoreBack(held, facts.durability, facts.is_durable))
 
     def _until_answered(self, call: Callable[[], T]) -> tuple[T, bool]:
         """The call's answer, and whether it had to be repeated."""

@@ -21,6 +21,7 @@ import msgspec
 from regrow.actors.dispatcher import Dispatcher, DispatcherArguments
 from regrow.actors.embedded import EmbeddedArguments, EmbeddedStore
 from regrow.actors.events import Event
+from regrow.actors.facts import StoreFacts
 from regrow.actors.settings import GatewayArguments, Settings
 from regrow.actors.store import Store
 from regrow.actors.wire import Mode
@@ -55,10 +56,13 @@ class Places:
     dispatcher_name: str
 
 
-def launch(settings: Settings, show: Callable[[TreeNode, dict[str, str]], None]) -> int:
+def launch(
+    settings: Settings, show: Callable[[TreeNode, dict[str, str]], None], show_stopping: Callable[[], None]
+) -> int:
     """Run the whole tree until it is stopped or gives up; the exit code.
 
-    ``show`` is called once, when everything is ready.  Raises ConfigError for whatever cannot work, before anything starts.
+    ``show`` is called once, when everything is ready, ``show_stopping`` once, when it is asked to stop.  Raises ConfigError
+    for whatever cannot work, before anything starts.
     """
     data_dir = Path(settings.data_dir)
     with DataDirLock(data_dir):
@@ -73,6 +77,8 @@ def launch(settings: Settings, show: Callable[[TreeNode, dict[str, str]], None])
             if event.kind is TreeEventKind.STARTED:
                 endpoints.publish(data_dir, addresses)
                 show(event.tree, addresses)
+            elif event.kind is TreeEventKind.STOPPING:
+                show_stopping()
 
         try:
             return run_root(tree_spec(settings, places, door), "root", on_event, places.run_directory)
@@ -157,7 +163,16 @@ def greet_store(url: str) -> None:
         raise ConfigError(f"--redis-url {shown(url)}: {error}; is it running, and reachable from here?") from None
     finally:
         store.close()
-    log.info(Event.STORE_FACTS, server=f"{facts.server} {facts.version}", durability=facts.durability)
+    say_facts(facts)
+
+
+def say_facts(facts: StoreFacts) -> None:
+    """Log what the store promises; that it forgets is worth a warning."""
+    fields = {"server": f"{facts.server} {facts.version}", "durability": facts.durability}
+    if facts.is_durable:
+        log.info(Event.STORE_FACTS, **fields)
+    else:
+        log.warning(Event.STORE_FACTS, **fields)
 
 
 def shown(url: str) -> str:

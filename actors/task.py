@@ -120,12 +120,16 @@ class TaskRecord(msgspec.Struct, frozen=True):
 
 
 class NewTask(msgspec.Struct, frozen=True):
-    """A task to be submitted; its id is made by the submitter, so that a repeated submit is the same submit."""
+    """A task to be submitted; its id is made by the submitter, so that a repeated submit is the same submit.
+
+    ``body`` is a digest of the rest, where the id is made from an idempotency key: the same id with another body is refused.
+    """
 
     task_id: TaskId
     function_id: FunctionId
     params: bytes  # pickle of ((args...), {kwargs})
     max_attempts: int | None = None  # None: the function's
+    body: bytes = b""
 
 
 class FunctionRecord(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ the truth when the dispatcher reads it. The conversation is drawn in ``wire``; w
 import os
 import platform
 import secrets
+import signal
 import socket
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -54,6 +55,7 @@ class Worker(Actor[WorkerArguments, object]):
 
     arguments_type = WorkerArguments
     role = "worker"
+    signals = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)  # nohup keeps its meaning
 
     def __init__(self, arguments: WorkerArguments, context: Context) -> None:
         super().__init__(arguments, context)
@@ -76,7 +78,6 @@ class Worker(Actor[WorkerArguments, object]):
         self._belongings.callback(nest.remove)
         self._connect()
         self._belongings.callback(lambda: self._dealer.close(FAREWELL_S))
-        self._belongings.callback(lambda: self._connections.close())
         self._crew = Crew(self.context, self._slots, nest.path, self.arguments, self._tell)
         self._belongings.callback(self._crew.close)
         self._crew.carry(self._slots.start())
@@ -97,6 +98,10 @@ class Worker(Actor[WorkerArguments, object]):
         self.context.after(drain_s, self._depart)
         self._flush_soon()
 
+    def on_signal(self, number: int) -> None:  # noqa: ARG002 (it is SIGHUP)
+        """Its terminal is gone: the same as a stop."""
+        self.on_stop(None)
+
     def on_end(self) -> None:
         self._belongings.close()
 
@@ -106,14 +111,13 @@ class Worker(Actor[WorkerArguments, object]):
         limit = max(MAX_FRAME_BYTES, self.arguments.max_payload_bytes * 3 // 2)
         self._dealer = connect_dealer(self.arguments.dispatcher, self._id.encode(), limit)
         self._is_connected = False
-        self._connections = self._dealer.connections()
-        self.context.watch(self._connections, self._connected)
+        self.context.watch(self._dealer.connections, self._connected)
         self.context.watch(self._dealer, self._hear)
         self._last_heard = self.context.now()
 
     def _connected(self) -> None:
         """At the first connection, and as soon as a dispatcher has come back: it may be a new one."""
-        if self._connections.made():
+        if self._dealer.connections.made():
             self._is_connected = True
             self._introduce()
 
@@ -121,9 +125,9 @@ class Worker(Actor[WorkerArguments, object]):
         """The dispatcher is silent: a new connection reaches its successor, and forgets what was queued for it."""
         if self._is_welcome:
             log.warning(Event.DISPATCHER_LOST, silent_s=round(self.context.now() - self._last_heard, 3))
-        for end in (self._connections, self._dealer):
-            self.context.unwatch(end)
-            end.close()
+        self.context.unwatch(self._dealer.connections)
+        self.context.unwatch(self._dealer)
+        self._dealer.close()
         self._connect()
 
     def _introduce(self) -> None:

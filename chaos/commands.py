@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from regrow.chaos.fate import Fate
 from regrow.chaos.fault import Fault, Freeze, Injection, Kill, Role
 from regrow.chaos.nemesis import Nemesis, NotRecovered
 from regrow.chaos.tree import http_tree
@@ -21,6 +22,8 @@ def kill(
 ) -> int:
     """SIGKILL a running actor, and say how long it took until another ran in its place.
 
+    Nothing is above the root to start it again: if that is killed, the time is told until the whole tree was gone.
+
     Parameters
     ----------
     role
@@ -30,10 +33,12 @@ def kill(
     seed
         of the random choice
     within
-        seconds after which the recovery has failed
+        seconds after which the recovery (of the root: the end of the tree) has failed
     """
     console = Console()
     with Nemesis(http_tree(place.gateway()), seed) as nemesis:
+        if role is Role.ROOT:
+            return _kill_root(console, nemesis, name, within)
         injection = _strike(console, nemesis, Kill(), role, name)
         console.print(f"back after {nemesis.recovery_s(injection, within) * 1000:,.0f} ms")
     return 0
@@ -67,7 +72,8 @@ def freeze(
         try:
             console.print(f"replaced after {nemesis.recovery_s(injection, duration):.2f} s")
         except NotRecovered:
-            console.print(f"let go after {duration:g} s; it was not replaced")
+            why = "nothing is above the root that could replace it" if role is Role.ROOT else "it was not replaced"
+            console.print(f"let go after {duration:g} s; {why}")
     return 0
 
 
@@ -87,6 +93,16 @@ def demo(*, seed: int = 0, workers: int = 2, slots: int = 2) -> int:
     from regrow.chaos.demo import demo as run  # the client's imports are paid for by this command only
 
     return run(seed, workers, slots, Console())
+
+
+def _kill_root(console: Console, nemesis: Nemesis, name: str, within_s: float) -> int:
+    """Its end is the tree's: every process must share its fate."""
+    with Fate(nemesis.pick(Role.ROOT, name).pid) as fate:
+        injection = _strike(console, nemesis, Kill(), Role.ROOT, name)
+        took_s = fate.shared_s(injection.at, within_s)
+        console.print(f"all {len(fate)} processes of the tree were gone after {took_s * 1000:,.0f} ms")
+    console.print("'regrow up' starts it again: what was acknowledged is in the store")
+    return 0
 
 
 def _strike(console: Console, nemesis: Nemesis, fault: Fault, role: Role, name: str) -> Injection:

@@ -27,10 +27,11 @@ class FunctionAnswer(msgspec.Struct, frozen=True):
 
 
 class TaskRequest(msgspec.Struct, frozen=True):
-    """One task of POST /v1/tasks."""
+    """One task of POST /v1/tasks.  Under its key it is submitted once, however often it is sent."""
 
     function_id: str
     payload: bytes
+    idempotency_key: str
 
 
 class SubmitRequest(msgspec.Struct, frozen=True):

@@ -158,7 +158,11 @@ async def register_function(request: Request) -> Response:
     responses=gives("TaskId", 400, 404, 413, 415, 422, 429, 503),
 )
 async def execute_function(request: Request) -> Response:
-    """Submit one call. The payload is the pickle of ``((args...), {kwargs})``."""
+    """Submit one call. The payload is the pickle of ``((args...), {kwargs})``.
+
+    A 503 leaves open whether the task was accepted; a submit that can be repeated safely is POST /v1/tasks with an
+    ``idempotency_key``.
+    """
     task_id = await _service(request).submit_one(await _asked(request, schemas.ExecuteFunction))
     return body.answer(request, views.TaskId(task_id))
 
@@ -207,7 +211,11 @@ async def one_function(request: Request, function_id: UUID) -> Response:
 
 @v1.post("/tasks", openapi_extra=takes("NewTasks"), responses=gives("Submitted", 400, 413, 415, 422, 429, 503))
 async def new_tasks(request: Request) -> Response:
-    """Submit many calls. One verdict each, in order; 429 only when the queue took none of them."""
+    """Submit many calls. One verdict each, in order; 429 only when the queue took none of them.
+
+    Tasks with an ``idempotency_key`` can be submitted again after a lost answer or a 503: the same key gives the same
+    ``task_id``, and the task is there once.
+    """
     asked = await _asked(request, schemas.NewTasks)
     verdicts = await _service(request).submit(schemas.fit_tasks(asked.tasks))
     full = [verdict for verdict in verdicts if isinstance(verdict, ApiError) and verdict.problem == "queue_full"]

@@ -10,7 +10,9 @@
         client.map(measure, images, progress=True)            # all values, in order
 
 Functions travel by value with what they call, so the workers need nothing of the program that submits (see by_value.py for
-the edges).  Submits and waits of all threads share batches.  A gateway that restarts is waited for, ``patience_s`` long.
+the edges).  Submits and waits of all threads share batches.  A gateway that restarts, or has lost its store for a moment,
+is waited for, ``patience_s`` long.  One ``submit`` is one task, even where the client had to send it again: each task has an
+idempotency key.
 
 What a future does here that others do not: ``task_id`` names its task once the gateway has accepted it.  ``cancel()``
 works until the task is sent, and not after: the service cannot yet take a task back.

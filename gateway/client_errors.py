@@ -6,7 +6,7 @@
     └─ ClientError
        ├─ NotPicklable         a function or a parameter cannot travel; raised by the submitting call itself
        ├─ GatewayUnavailable   no gateway answered within the client's patience; nothing was accepted
-       ├─ SubmitUnknown        a submit was sent and its answer was lost: its task may or may not have been accepted
+       ├─ SubmitUnknown        a submit was sent, and patience ended without an answer: its task may have been accepted
        ├─ Refused              the gateway said no: an unknown id, a payload too large, a queue that stays full
        ├─ ValueUnloadable      a task completed, but its value does not load in this process
        ├─ ClientClosed         the client was closed before it heard how the task ended; the task itself goes on
@@ -39,7 +39,11 @@ class GatewayUnavailable(ClientError):
 
 
 class SubmitUnknown(ClientError):
-    """The answer to a submit was lost: the task may or may not run.  Submit again only if a second run is harmless."""
+    """A submit was sent, again and again, and never answered: the task may or may not run.
+
+    The client sends each task under one idempotency key, so trying again has made no second run.  Submitting the call
+    anew makes another task: do that only if a second run is harmless.
+    """
 
     code = "submit_unknown"
 

@@ -9,11 +9,10 @@ from typing import Any, cast
 
 import msgspec
 from cyclopts import App, Parameter
-from rich.console import Console
 
 from regrow.actors.commands import DEFAULT_REDIS
 from regrow.actors.flags import CommonFlags, GatewayFlags, StoreFlags
-from regrow.actors.picture import branch
+from regrow.actors.picture import branch, wide_console
 from regrow.actors.task import FINAL, FailureKind, State
 from regrow.runtime.errors import ConfigError
 from regrow.runtime.place import Place
@@ -57,7 +56,7 @@ def tree(*, as_json: bool = False, place: Place = Place()) -> None:
     if as_json:
         print(json.dumps(answer, indent=2))  # noqa: T201 (the command's output)
         return
-    Console(highlight=False).print(branch(msgspec.convert(answer, TreeNode)))
+    wide_console().print(branch(msgspec.convert(answer, TreeNode)))
 
 
 @app.command

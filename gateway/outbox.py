@@ -9,11 +9,14 @@
 Group commit: one submit call is under way at a time, and what is submitted meanwhile leaves together with the next one.
 So a lone task leaves at once, a flood in batches, and a client's tasks are accepted in the order in which it sent them.
 A batch ends at ``BATCH_TASKS`` tasks or ``BATCH_BYTES`` bytes; a larger payload has a call of its own.
+
+Every task travels under a fresh idempotency key, so a submit whose answer was lost is sent again like any other call.
 """
 
 import asyncio
+import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from regrow.gateway.answers import (
@@ -31,10 +34,12 @@ from regrow.gateway.transport import Transport, pauses
 
 BATCH_TASKS: Final = 1000
 BATCH_BYTES: Final = 4 * 1024 * 1024
+KEY_BYTES: Final = 16
 NOT_NOW: Final = frozenset({"queue_full", "store_unavailable"})  # refusals of one task that are worth another try
 
 _read_function: Final = reader(FunctionAnswer)
 _read_submit: Final = reader(SubmitAnswer)
+Sending = tuple[Job, TaskRequest]  # the request stays the same however often it is sent
 
 
 class Outbox:
@@ -75,7 +80,7 @@ class Outbox:
         while self._arrivals:
             batch = self._sending = cut(self._arrivals)
             await asyncio.gather(*(self._register_for(jobs) for jobs in self._unregistered(batch)))
-            await self._submit([(job, known) for job in batch if (known := self._id_of(job))])
+            await self._submit(self._requests(batch))
         self._sending = []
 
     def _sent_all(self, sender: "asyncio.Task[None]") -> None:
@@ -113,7 +118,12 @@ class Outbox:
     def _id_of(self, job: Job) -> str | None:
         return job.function if isinstance(job.function, str) else self._ids.get(job.function.digest)
 
-    async def _submit(self, batch: list[tuple[Job, str]]) -> None:
+    def _requests(self, batch: list[Job]) -> list[Sending]:
+        """What is sent for each job whose function the gateway has."""
+        found = zip(batch, keys(len(batch)), strict=True)
+        return [(job, TaskRequest(known, job.params, key)) for job, key in found if (known := self._id_of(job))]
+
+    async def _submit(self, batch: list[Sending]) -> None:
         """Send until all are accepted or refused for good.  Those for which the queue is full keep their places."""
         give_up_at = self._loop.time() + self._transport.patience_s
         for pause_s in pauses():
@@ -126,16 +136,15 @@ class Outbox:
                 return
             await asyncio.sleep(pause_s)
 
-    async def _submit_once(self, batch: list[tuple[Job, str]]) -> list[tuple[Job, str]]:
+    async def _submit_once(self, batch: list[Sending]) -> list[Sending]:
         """One call; what it left to be tried again."""
-        request = SubmitRequest([TaskRequest(function_id, job.params) for job, function_id in batch])
         try:
-            answer = await self._call(request)
+            answer = await self._call(SubmitRequest([request for _, request in batch]))
         except ClientError as error:
             fail_all([job for job, _ in batch], error)
             return []
         accepted: list[tuple[str, Job]] = []
-        again: list[tuple[Job, str]] = []
+        again: list[Sending] = []
         for pair, item in zip(batch, answer.tasks, strict=True):
             if item.error is None:
                 pair[0].accept(item.task_id)
@@ -146,8 +155,8 @@ class Outbox:
         return again
 
     async def _call(self, request: SubmitRequest) -> SubmitAnswer:
-        """The one place where tasks are sent.  It must not be repeated blindly: every repetition may be another run."""
-        answer: SubmitAnswer = await self._transport.call("POST", "/v1/tasks", _read_submit, request, repeatable=False)
+        """The one place where tasks are sent."""
+        answer: SubmitAnswer = await self._transport.call("POST", "/v1/tasks", _read_submit, request, is_submit=True)
         if len(answer.tasks) != len(request.tasks):
             raise ClientError(f"{self._transport.url} answered {len(answer.tasks)} of {len(request.tasks)} tasks")
         return answer
@@ -177,6 +186,12 @@ class Outbox:
             await asyncio.sleep(0)  # its done-callback runs
             self._wake()
         self._is_closed = True
+
+
+def keys(count: int) -> Iterator[str]:
+    """Fresh idempotency keys, from one piece of randomness."""
+    noise = os.urandom(KEY_BYTES * count).hex()
+    return (noise[at : at + 2 * KEY_BYTES] for at in range(0, len(noise), 2 * KEY_BYTES))
 
 
 def cut(arrivals: deque[Job]) -> list[Job]:

@@ -11,6 +11,9 @@ from regrow.gateway.schemas import Misfit, Misfits
 from regrow.runtime.errors import ActorError, CallRefused, RegrowError, StoreError, StoreUnavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
+MAY_HAVE_ACTED: Final = (
+    "a submit may be carried out all the same, and only its idempotency_key lets it be repeated safely"
+)
 
 
 class Kind(NamedTuple):
@@ -32,6 +35,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "body_timeout": Kind(408, "the body did not arrive in time"),
     "no_tree": Kind(409, "this gateway is in no tree"),
     "refused": Kind(409, "the supervisor refused"),
+    "idempotency_conflict": Kind(409, "this idempotency_key stands for another task"),
     "too_large": Kind(413, "too large"),
     "unsupported_media_type": Kind(415, "bodies are JSON or msgpack"),
     "foreign_host": Kind(421, "requests for other hosts are refused"),
@@ -65,7 +69,7 @@ def problem_of(error: Exception) -> ApiError:
         case Misfit():
             return ApiError("invalid", str(error), error.misfits)
         case StoreUnavailable():
-            return ApiError("store_unavailable", f"{error}; nothing was changed that was not answered: try again")
+            return ApiError("store_unavailable", f"{error}; try again: {MAY_HAVE_ACTED}")
         case StoreError():
             return ApiError("store_refused", str(error))
         case CallRefused():

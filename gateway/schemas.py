@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 MAX_BATCH: Final = 10_000  # tasks per request
 MAX_WAIT_S: Final = 60.0  # longest long poll; a longer wish is answered after this
-NOT_YET: Final = ("limits", "retry", "ttl_s", "priority", "delay_s", "deadline_s", "idempotency_key")
+NOT_YET: Final = ("limits", "retry", "ttl_s", "priority", "delay_s", "deadline_s")
 
 Binary = Annotated[
     str | bytes,
@@ -23,6 +23,15 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 MaxAttempts = Annotated[
     int | None,
     Field(ge=1, le=100, description="deaths of its slot before a task is given up; 1: never started twice"),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=200,
+        description="the same key with the same function, payload and max_attempts is the same task, submitted once; with "
+        "others it is refused (idempotency_conflict). It is kept as long as the task",
+    ),
 ]
 TaskText = Annotated[  # a third of the cost of UUID, and there may be thousands
     str,
@@ -73,6 +82,7 @@ class NewTask(ExecuteFunction):
     """One task of POST /v1/tasks. ``max_attempts``: by default the function's."""
 
     max_attempts: MaxAttempts = None
+    idempotency_key: IdempotencyKey = None
 
 
 class NewTasks(Body):
@@ -95,7 +105,7 @@ class Wait(Body):
 class Resize(Body):
     """PATCH /v1/pools/workers."""
 
-    size: Annotated[int, Field(ge=0, le=1024)]
+    size: Annotated[int, Field(ge=1, le=1024)]
 
 
 REQUESTS: Final[tuple[type[Body], ...]] = (

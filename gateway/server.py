@@ -162,14 +162,18 @@ def own_listener(settings: Settings) -> socket.socket:
 
 async def greet(settings: Settings) -> None:
     """See that the store is there and fit.  Raises ConfigError."""
+    from regrow.actors.system import say_facts, shown
+
     store = AsyncStore.connect(settings.redis_url)
     try:
         facts = await store.check()
     except StoreUnavailable as error:
-        raise ConfigError(f"--redis-url: {error}; is it running, and reachable from here?") from None
+        raise ConfigError(
+            f"--redis-url {shown(settings.redis_url)}: {error}; is it running, and reachable from here?"
+        ) from None
     finally:
         await store.close()
-    log.info(Event.STORE_FACTS, server=f"{facts.server} {facts.version}", durability=facts.durability)
+    say_facts(facts)
 
 
 def serve_alone(settings: Settings) -> int:

@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Final, Protocol, TypeVar
 
 from regrow.actors import function
@@ -19,6 +20,7 @@ from regrow.actors.task import FINAL, FunctionId, FunctionRecord, NewTask, TaskI
 from regrow.gateway import schemas
 from regrow.gateway.batching import Batcher
 from regrow.gateway.body import too_large
+from regrow.gateway.idempotency import body_of, shaped, task_id_of
 from regrow.gateway.problems import ApiError, problem_of
 from regrow.gateway.waiting import Waiting, Watch
 from regrow.runtime.errors import StoreUnavailable
@@ -112,20 +114,24 @@ class Service:
     async def submit(self, items: Sequence[schemas.ExecuteFunction | schemas.Misfit]) -> list[TaskId | ApiError]:
         """One verdict per item.  Raises StoreUnavailable, and then none was answered."""
         size = sum(len(item.payload) for item in items if isinstance(item, schemas.ExecuteFunction))
-        checked = await aside(lambda: list(map(self._checked, items, task_ids(len(items)))), size)
+        fresh = task_ids(len(items))
+        checked = await aside(lambda: [self._checked(item, fresh) for item in items], size)
         new = [task for task in checked if isinstance(task, NewTask)]
         verdicts = iter(await self._submit(new))
         return [_answer(task, next(verdicts)) if isinstance(task, NewTask) else task for task in checked]
 
     async def _submit(self, new: list[NewTask]) -> list[SubmitVerdict]:
-        """The store's verdicts. A task can end before they are here, so it is expected before it is sent."""
+        """The store's verdicts. A task can end before they are here, so it is expected before it is sent.
+
+        But one that was there before may have ended long ago.
+        """
         self.waiting.expect(task.task_id for task in new)
         verdicts: list[SubmitVerdict] = []
         try:
             verdicts = await self._submits.do(new)
         finally:
-            if any(verdict is not SubmitVerdict.ACCEPTED for verdict in verdicts) or not verdicts:
-                self.waiting.forget(task.task_id for task in new)
+            pairs = zip_longest(new, verdicts)
+            self.waiting.forget([task.task_id for task, verdict in pairs if verdict is not SubmitVerdict.ACCEPTED])
         return verdicts
 
     async def _store_tasks(self, new: list[NewTask]) -> Sequence[SubmitVerdict]:
@@ -144,7 +150,7 @@ class Service:
             raise verdict
         return verdict
 
-    def _checked(self, item: schemas.ExecuteFunction | schemas.Misfit, task_id: TaskId) -> NewTask | ApiError:
+    def _checked(self, item: schemas.ExecuteFunction | schemas.Misfit, fresh: Iterator[TaskId]) -> NewTask | ApiError:
         if isinstance(item, schemas.Misfit):
             return problem_of(item)
         try:
@@ -152,8 +158,13 @@ class Service:
             self._check_size(params)
         except (PayloadError, ApiError) as error:
             return problem_of(error)
-        max_attempts = item.max_attempts if isinstance(item, schemas.NewTask) else None
-        return NewTask(task_id, FunctionId(str(item.function_id)), params, max_attempts)
+        function_id = FunctionId(str(item.function_id))
+        if not isinstance(item, schemas.NewTask):
+            return NewTask(next(fresh), function_id, params)
+        if item.idempotency_key is None:
+            return NewTask(next(fresh), function_id, params, item.max_attempts)
+        body = body_of(function_id, params, item.max_attempts)
+        return NewTask(task_id_of(item.idempotency_key), function_id, params, item.max_attempts, body)
 
     def _check_size(self, payload: bytes) -> None:
         if len(payload) > self.settings.max_payload_bytes:
@@ -238,8 +249,11 @@ class Service:
 
 def _answer(task: NewTask, verdict: SubmitVerdict) -> TaskId | ApiError:
     match verdict:
-        case SubmitVerdict.ACCEPTED:
+        case SubmitVerdict.ACCEPTED | SubmitVerdict.REPEATED:
             return task.task_id
+        case SubmitVerdict.CONFLICT:
+            text = "this idempotency_key was used for another function, payload or max_attempts: take a new key"
+            return ApiError("idempotency_conflict", f"{text}, or see what became of its task {task.task_id}")
         case SubmitVerdict.UNKNOWN_FUNCTION:
             return _unknown_function(task.function_id)
         case SubmitVerdict.QUEUE_FULL:
@@ -254,8 +268,7 @@ def task_ids(count: int) -> Iterator[TaskId]:
     """Fresh UUID4 texts, from one piece of randomness: uuid.uuid4 for each would be a fifth of a batch's cost."""
     noise = os.urandom(16 * count).hex()
     for at in range(0, len(noise), 32):
-        one = noise[at : at + 32]
-        yield TaskId(f"{one[:8]}-{one[8:12]}-4{one[13:16]}-{'89ab'[int(one[16], 16) % 4]}{one[17:20]}-{one[20:]}")
+        yield shaped(noise[at : at + 32])
 
 
 async def aside(check: Callable[[], T], size: int) -> T:

@@ -1,22 +1,23 @@
 """Shell: HTTP to one gateway, with patience.
 
-What is done when a call fails depends on one question: can the gateway have acted on it?
+Every call may be repeated: submits carry idempotency keys, the others do no harm.  What is done when one fails:
 
-====================================  ==================  =============================
-what happened                         nothing was done    ``repeatable=False`` (submit)
-====================================  ==================  =============================
-no connection could be made           yes                 tried again
-429, 503                              yes                 tried again
-connection lost, no answer in time    unknown             SubmitUnknown
-502, 504 (a proxy lost the answer)    unknown             SubmitUnknown
-an answer that cannot be read         unknown             SubmitUnknown
-other 4xx, 500                        not for us to say   Refused
-====================================  ==================  =============================
+====================================  =====================  ============
+what happened                         may have been done     then
+====================================  =====================  ============
+no connection could be made           no                     tried again
+429                                   no                     tried again
+503                                   yes: the gateway may   tried again
+                                      have asked its store
+connection lost, no answer in time    yes                    tried again
+502, 504 (a proxy lost the answer)    yes                    tried again
+an answer that cannot be read         yes                    an error
+other 4xx, 500                        not for us to say      Refused
+====================================  =====================  ============
 
-Calls that may be repeated (everything but a submit) are tried again in the first four rows.  Trying again goes on with
-growing, jittered pauses until the gateway has been unreachable for ``patience_s``; then GatewayUnavailable.
-A gateway that restarts is thus an interruption of waits, not an error.  Once submits carry idempotency keys, they
-become repeatable by changing one argument in the outbox, and nothing here.
+Trying again goes on with growing, jittered pauses until there has been no good answer for ``patience_s``; then
+GatewayUnavailable, or SubmitUnknown for a submit that may have been carried out by one of the tries.
+A gateway that restarts, and a store that is away for a moment, are thus interruptions, not errors.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ from regrow.runtime.errors import ConfigError
 PATIENCE_S: Final = 30.0
 ANSWER_S: Final = 30.0  # silence, beyond what the gateway was asked to wait, after which an answer counts as lost
 CONNECT_S: Final = 5.0
-CONTACT_S: Final = 1.0  # a call that was lost after this time had reached a living gateway: patience starts anew
+CONTACT_S: Final = 1.0  # a long poll that was lost after this time had reached a living gateway: patience starts anew
 KEEP_ALIVE_S: Final = (
     2.0  # idle connections are dropped well before the gateway drops them, so no call meets a closing one
 )
@@ -55,11 +56,12 @@ _read_problem: Final = {
 
 
 class _TryAgain(Exception):
-    """The call failed for now.  ``is_unsent``: the gateway cannot have acted on it."""
+    """The call failed for now.  ``may_be_done``: the gateway may act on it.  ``is_lost``: it was sent, and not answered."""
 
-    def __init__(self, why: str, *, is_unsent: bool, after_s: float = 0.0) -> None:
+    def __init__(self, why: str, *, may_be_done: bool, is_lost: bool = False, after_s: float = 0.0) -> None:
         super().__init__(why)
-        self.is_unsent = is_unsent
+        self.may_be_done = may_be_done
+        self.is_lost = is_lost
         self.after_s = after_s
 
 
@@ -81,35 +83,36 @@ class Transport:
         body: object = None,
         *,
         wait_s: float = 0.0,
-        repeatable: bool = True,
+        is_submit: bool = False,
     ) -> Any:
         """The decoded answer to one call that the gateway may take ``wait_s`` seconds to give.
 
-        Raises Refused, GatewayUnavailable, SubmitUnknown (only if not repeatable) and ClientClosed.
+        Raises Refused, GatewayUnavailable, SubmitUnknown (of a submit only) and ClientClosed.
         """
         data = None if body is None else encode(body)
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self.patience_s
+        failed: type[ClientError] = GatewayUnavailable
         for pause_s in pauses():
             started_at = loop.time()
             try:
-                return self._decoded(await self._once(method, path, data, wait_s), answer, repeatable)
+                return self._decoded(await self._once(method, path, data, wait_s), answer, is_submit)
             except _TryAgain as trouble:
-                if not (repeatable or trouble.is_unsent):
-                    raise SubmitUnknown(f"sent to {self.url}, but the answer was lost ({trouble})") from trouble
-                if not trouble.is_unsent and loop.time() - started_at > CONTACT_S:
+                if is_submit and trouble.may_be_done:
+                    failed = SubmitUnknown
+                if wait_s and trouble.is_lost and loop.time() - started_at > CONTACT_S:
                     give_up_at = min(loop.time(), started_at + wait_s) + self.patience_s
                 pause_s = max(pause_s, trouble.after_s)
                 if loop.time() + pause_s > give_up_at:
-                    raise GatewayUnavailable(self._unavailable(trouble)) from trouble
+                    raise failed(self._no_answer(trouble)) from trouble
             await asyncio.sleep(pause_s)
         raise AssertionError("pauses never end")
 
-    def _decoded(self, content: bytes, answer: "msgspec.msgpack.Decoder[Any]", repeatable: bool) -> Any:
+    def _decoded(self, content: bytes, answer: "msgspec.msgpack.Decoder[Any]", is_submit: bool) -> Any:
         try:
             return answer.decode(content)
         except msgspec.DecodeError as error:
-            kind = ClientError if repeatable else SubmitUnknown
+            kind = SubmitUnknown if is_submit else ClientError
             raise kind(f"{self.url} gave an answer that cannot be read: {error}") from error
 
     async def _once(self, method: str, path: str, data: bytes | None, wait_s: float) -> bytes:
@@ -121,9 +124,9 @@ class Transport:
                 if response.status < 400:
                     return content
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise _TryAgain(_shown(error), is_unsent=True) from error
+            raise _TryAgain(_shown(error), may_be_done=False) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _TryAgain(_shown(error), is_unsent=False) from error
+            raise _TryAgain(_shown(error), may_be_done=True, is_lost=True) from error
         raise _complaint(response, content)
 
     def _open(self) -> aiohttp.ClientSession:
@@ -134,7 +137,7 @@ class Transport:
             self._session = aiohttp.ClientSession(connector=connector, headers=HEADERS)
         return self._session
 
-    def _unavailable(self, trouble: _TryAgain) -> str:
+    def _no_answer(self, trouble: _TryAgain) -> str:
         return f"no good answer from {self.url} for {self.patience_s:g} s ({trouble}): is the gateway running there?"
 
     async def close(self) -> None:
@@ -171,9 +174,9 @@ def _complaint(response: aiohttp.ClientResponse, content: bytes) -> Exception:
     text = problem.detail or problem.title or response.reason or ""
     if response.status in {429, 503}:
         after_s = _seconds(response.headers.get("Retry-After", ""))
-        return _TryAgain(f"{response.status} {text}", is_unsent=True, after_s=after_s)
+        return _TryAgain(f"{response.status} {text}", may_be_done=response.status == 503, after_s=after_s)
     if response.status in {502, 504}:
-        return _TryAgain(f"{response.status} {text}", is_unsent=False)
+        return _TryAgain(f"{response.status} {text}", may_be_done=True, is_lost=True)
     return Refused(response.status, problem.code, text)
 
 

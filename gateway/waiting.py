@@ -13,7 +13,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -71,7 +71,7 @@ class Waiting:
         """Turn the store's hints into those of the watches, until cancelled."""
         async for ending in endings:
             if isinstance(ending, list):
-                self._ended(ending)
+                self._reread(ending)
             else:
                 self._unfinished.clear()
                 self._hint_all()
@@ -81,9 +81,9 @@ class Waiting:
         if len(self._unfinished) < MAX_UNFINISHED:
             self._unfinished.update(ids)
 
-    def forget(self, ids: Iterable[TaskId]) -> None:
-        """Nothing is known of these."""
-        self._unfinished.difference_update(ids)
+    def forget(self, ids: Sequence[TaskId]) -> None:
+        """Nothing is known of these, although they were expected: who has begun to wait since should read them."""
+        self._reread(ids)
 
     def saw_unfinished(self, watch: Watch, ids: Iterable[TaskId]) -> None:
         """These were read after the watch took them, and had not ended; a hint that came meanwhile is the newer word."""
@@ -106,7 +106,7 @@ class Waiting:
         self.is_released = True
         self._hint_all()
 
-    def _ended(self, ids: list[TaskId]) -> None:
+    def _reread(self, ids: Sequence[TaskId]) -> None:
         self._unfinished.difference_update(ids)
         for task_id in ids:
             for watch in self._watches.get(task_id, ()):

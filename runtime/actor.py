@@ -160,6 +160,10 @@ class Context:
         """Show these nodes below this actor in pictures of the tree."""
         self._host.show_children(tuple(children))
 
+    def respecify(self, arguments: msgspec.Struct) -> None:
+        """Ask to be started with these arguments, in place of the present ones, after a restart."""
+        self._host.respecify(arguments)
+
     def route_letters(self, route: Callable[[Letter], None]) -> None:
         """For supervisors: every letter from above or from here goes to ``route`` first."""
         self._host.route = route

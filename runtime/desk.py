@@ -86,8 +86,13 @@ class Desk(ABC):
             self._soon(self._show_now)
 
     def _show_now(self) -> None:
-        self._is_show_due = False
-        self._send(wire.Show(self._children, self._facts))
+        if self._is_show_due:
+            self._is_show_due = False
+            self._send(wire.Show(self._children, self._facts))
+
+    def respecify(self, arguments: msgspec.Struct) -> None:
+        """Ask to be started with other arguments next time."""
+        self._send(wire.Respecify(msgspec.msgpack.encode(arguments)))
 
     # -- letters in --------------------------------------------------------------------------------------------------
 
@@ -145,7 +150,8 @@ class Desk(ABC):
             self.send_up(letter)
 
     def send_up(self, letter: Letter) -> None:
-        """To the parent; a question that cannot leave is answered here."""
+        """To the parent, after what is to be shown; a question that cannot leave is answered here."""
+        self._show_now()
         if self._send(letter):
             return
         answer = undeliverable(letter) if isinstance(letter, Question) else None

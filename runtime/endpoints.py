@@ -11,6 +11,7 @@ import msgspec
 from regrow.runtime.errors import ConfigError
 
 FILE = "endpoints.json"
+LOCK = "lock"
 
 
 def default_data_dir() -> Path:
@@ -32,15 +33,38 @@ def withdraw(data_dir: Path) -> None:
 
 
 def find(data_dir: Path) -> dict[str, str]:
-    """The endpoints of the tree that runs on ``data_dir``.  Raises ConfigError if none does."""
+    """The endpoints of the tree that runs on ``data_dir``.  Raises ConfigError if none does.
+
+    A tree that was killed leaves its file behind, but not its lock.
+    """
     try:
-        return msgspec.json.decode((data_dir / FILE).read_bytes(), type=dict[str, str])
+        content = (data_dir / FILE).read_bytes()
     except FileNotFoundError:
+        content = None
+    if content is None or not is_locked(data_dir):
         raise ConfigError(
             f"nothing runs on data directory {data_dir}: start it with 'regrow up', or name another with --data-dir or --url"
-        ) from None
+        )
+    try:
+        return msgspec.json.decode(content, type=dict[str, str])
     except msgspec.DecodeError as error:
         raise ConfigError(f"{data_dir / FILE} is damaged ({error}): delete it and start again") from None
+
+
+def is_locked(data_dir: Path) -> bool:
+    """Does a living tree hold ``data_dir``?  The lock is shared for a moment to learn it, so a file must hint at one first."""
+    try:
+        fd = os.open(data_dir / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
 
 
 class DataDirLock:
@@ -50,7 +74,7 @@ class DataDirLock:
         """Take the lock.  Raises ConfigError if another process has it, or the directory cannot be used."""
         try:
             data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigError(f"data directory {data_dir}: {error.strerror}; name another with --data-dir") from None
         try:

@@ -1,12 +1,9 @@
-"""Shell: the names of the runtime's events, and how they are said.
+"""Shell: the names of the runtime's events, and how they are said."""
 
-The logging library is imported with the first event that is said, not before: a process that has nothing to tell
-starts without it.
-"""
-
-import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from regrow.runtime import logs
 
 
 class Event(StrEnum):
@@ -22,54 +19,26 @@ class Event(StrEnum):
     LETTER_DROPPED = "letter.dropped"  # nobody lives there, or its queue is full (to, total)
     LOOP_GAP = "loop.gap"  # this process itself was suspended (gap_s)
     MAILBOX_FULL = "mailbox.full"  # a user message was refused (sender, total)
+    ORPHAN_KILLED = "orphan.killed"  # what user code had detached from the tree ends with it (orphan_pid)
     ORPHAN_REAPED = "orphan.reaped"  # a descendant whose parent had died ended (orphan_pid)
     SUPERVISOR_REPORT = "supervisor.report"  # a child failed, or did not start (kind, child, reason, detail, note)
     SUPERVISOR_GAVE_UP = "supervisor.gave_up"  # restarting did not help (kind, child, reason, detail, note)
     TREE_STOPPED = "tree.stopped"  # the root has ended (reason)
 
 
-@dataclass(slots=True)
-class _Identity:
-    """Who speaks, known before the logging library is there."""
-
-    level: str = "info"
-    actor: str = ""
-    incarnation: int = 0
-    is_configured: bool = False
-
-
-_identity = _Identity()
-
-
 def identify(actor: str, incarnation: int, level: str) -> None:
     """Who speaks in this process, from which level on."""
-    _identity.actor, _identity.incarnation, _identity.level = actor, incarnation, level
-    _identity.is_configured = False
-    if "regrow.runtime.logs" in sys.modules:
-        _configure()
+    logs.configure(level, actor=actor, incarnation=incarnation)
 
 
 def level() -> str:
     """The level set by ``identify``; children inherit it."""
-    return _identity.level
-
-
-def _configure() -> None:
-    from regrow.runtime import logs
-
-    logs.configure(_identity.level, actor=_identity.actor, incarnation=_identity.incarnation)
-    _identity.is_configured = True
+    return logs.level()
 
 
 def say(severity: str, event: Event, **fields: object) -> None:
-    """Log one event; ``severity`` is a level's name."""
-    from regrow.runtime import logs
-
-    if logs.LEVELS[severity] < logs.LEVELS[_identity.level]:
-        return
-    if not _identity.is_configured:
-        _configure()
-    getattr(logs.log, severity)(event.value, **fields)
+    """Log one event; ``severity`` is a level's name. Fields that are empty texts are left out."""
+    getattr(logs.log, severity)(event.value, **{name: value for name, value in fields.items() if value != ""})
 
 
 @dataclass(slots=True)

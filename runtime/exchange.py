@@ -35,11 +35,12 @@ from regrow.runtime.wire import (
     Ready,
     Refusal,
     Reply,
+    Respecify,
     Show,
     ToChild,
 )
 
-Signs = Hello | Ready | Beat | Show
+Signs = Hello | Ready | Beat | Show | Respecify
 ROOT_SOCKET: Final = "root.sock"
 MAX_OWED: Final = 1_000  # answers kept for a child that does not read; more are dropped and counted
 
@@ -60,15 +61,19 @@ class Line:
 class Exchange:
     """The socket and the switchboard of the supervisor whose ``context`` this is.
 
-    ``on_sign`` is called for every frame of a living child: with a sign that is not a letter, or with None.
+    ``on_sign`` is called for every frame of a living child: with a sign that is not a letter, or with None;
+    ``before_parent`` before a letter goes up.
     """
 
-    def __init__(self, context: Context, address: str, on_sign: OnSign, *, is_root: bool) -> None:
+    def __init__(
+        self, context: Context, address: str, on_sign: OnSign, before_parent: Callable[[], None], *, is_root: bool
+    ) -> None:
         self.address = address
         self._context = context
         self._router = bind_router(address)
         self._switchboard = Switchboard(context.path, is_root)
         self._on_sign = on_sign
+        self._before_parent = before_parent
         self._by_identity: dict[bytes, Line] = {}
         self._by_child: dict[str, Line] = {}
         self._tally = Tally()
@@ -140,6 +145,7 @@ class Exchange:
                 case ToSelf(letter):
                     self._context.take(letter)
                 case ToParent(letter):
+                    self._before_parent()
                     self._context.send_up(letter)
                 case ToBranch(name, letter):
                     self._send_down(name, letter)

@@ -5,6 +5,7 @@ A Router refuses to send to a peer that is gone (``ROUTER_MANDATORY``) and lets 
 identity (``ROUTER_HANDOVER``).
 """
 
+import itertools
 import os
 import select
 from contextlib import suppress
@@ -16,6 +17,7 @@ HIGH_WATER_MARK: Final = 10_000  # frames queued per peer and direction before a
 DRAIN: Final = 1_000  # frames that one receive() takes at most, so that other sockets get their turn
 MAX_FRAME_BYTES: Final = 96 * 1024 * 1024  # larger frames are refused by the socket
 RECONNECT_MS: Final = 50
+_NUMBERS: Final = itertools.count()
 SILENT_PEER_MS: Final = 3_000  # a TCP peer whose machine has vanished is dropped after this long
 
 
@@ -99,6 +101,7 @@ class Dealer(_Socket):
         self.socket.setsockopt(zmq.IDENTITY, identity)
         self.socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
         self._expect_silence(address)
+        self.connections = Connections(self.socket)  # before the first one can be made
         try:
             self.socket.connect(address)
         except zmq.ZMQError as error:
@@ -128,16 +131,13 @@ class Dealer(_Socket):
         """Block until something has arrived, at most ``timeout_s`` seconds; whether it has."""
         return bool(self.socket.poll(_milliseconds(timeout_s)))
 
-    def connections(self) -> "Connections":
-        """Tells of every connection that this Dealer makes from now on."""
-        return Connections(self.socket)
-
     def fileno(self) -> int:
         """A descriptor that turns readable at the *edge* of news: after it, and after each send, drain with receive()."""
         return int(self.socket.getsockopt(zmq.FD))
 
     def close(self, last_words_s: float = 0.0) -> None:
         """Close; give what was not sent yet at most ``last_words_s`` seconds, in the background."""
+        self.connections.close()
         if not self.socket.closed:
             self.socket.close(linger=int(last_words_s * 1000))
 
@@ -147,7 +147,8 @@ class Connections(_Socket):
 
     def __init__(self, dealer: "zmq.Socket[bytes]") -> None:
         self._dealer = dealer
-        self.socket = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        address = f"inproc://connections-{next(_NUMBERS)}"  # by default a descriptor's number, which may be used again
+        self.socket = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED, address)
 
     def made(self) -> int:
         """How many connections since the last call."""
@@ -159,8 +160,10 @@ class Connections(_Socket):
         return count
 
     def close(self) -> None:
-        """Before the Dealer is closed."""
-        self._dealer.disable_monitor()
+        """Before the Dealer is closed.  May be called twice."""
+        if not self._dealer.closed:
+            self._dealer.disable_monitor()
+            self.socket.close()
 
 
 def bind_router(address: str, fd: int | None = None, max_frame_bytes: int = MAX_FRAME_BYTES) -> Router:

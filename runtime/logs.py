@@ -13,10 +13,17 @@ import structlog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 log: Any = structlog.get_logger()
+_configured = {"level": "info"}
+
+
+def level() -> str:
+    """The level that was configured last."""
+    return _configured["level"]
 
 
 def configure(level: str = "info", *, actor: str = "", incarnation: int = 0) -> None:
     """Send this process's events to standard error; call once, before the first event."""
+    _configured["level"] = level
     is_terminal = sys.stderr.isatty()
     structlog.configure(
         processors=[

@@ -8,6 +8,14 @@ Theory of operation
 
     A start that was asked for is tried once: the asker hears of the failure and decides. Ending a child by an
     operation is nobody's failure: it costs no restart and never makes a supervisor shut itself down.
+
+    A pool of size n has the numbers 0 to n-1. One whose restart type lets it end keeps its number and counts towards
+    the size; only a Resize fills numbers that have no child any more (ended temporary ones, deleted ones).
+
+    **What outlives the supervisor itself** is its spec: the size of its pool, and the arguments of the children in its
+    list. Whenever these change it says so (Respecified), its parent keeps the new spec as the child's arguments, and
+    in doing so may itself have a new spec: so the change travels up to the root. As in OTP, children that were added,
+    stopped or deleted by an operation are forgotten by its restart: it comes back with the list of its spec.
 """
 
 from collections import deque
@@ -27,6 +35,7 @@ from regrow.runtime.stimuli import (
     Operation,
     Refusal,
     Resize,
+    Respecified,
     RestartChild,
     StartChild,
     TerminateChild,
@@ -48,7 +57,7 @@ def allowance(spec: SupervisorSpec, size: int) -> Intensity:
 class Operations:
     """The queue of operations, and the one that is under way."""
 
-    spec: SupervisorSpec
+    spec: SupervisorSpec  # as it is now
     children: Children
     budget: RestartBudget
     current: Operation | None = None
@@ -101,6 +110,20 @@ class Operations:
                 return self._done()
             case _:
                 return []
+
+    def respecify(self, child: Child | None, arguments: bytes) -> list[Effect]:
+        """``child`` is started with other arguments from now on."""
+        if child is None or child.spec.arguments == arguments:
+            return []
+        former, child.spec = child.spec, msgspec.structs.replace(child.spec, arguments=arguments)
+        if former not in self.spec.children:  # of a pool, or added by an operation
+            return []
+        children = tuple(child.spec if spec == former else spec for spec in self.spec.children)
+        return self._become(msgspec.structs.replace(self.spec, children=children))
+
+    def _become(self, spec: SupervisorSpec) -> list[Effect]:
+        self.spec = spec
+        return [Respecified(spec)]
 
     def _carry_out(self, operation: Operation, now: float) -> list[Effect]:
         self.current = operation
@@ -160,7 +183,7 @@ class Operations:
         self.budget.intensity = allowance(self.spec, size)
         wanted = pool_members(self.spec.pool, size)
         surplus = {child.id for child in self.children} - {member.id for member in wanted}
-        effects = self._shrink(surplus, now)
+        effects = self._become(msgspec.structs.replace(self.spec, size=size)) + self._shrink(surplus, now)
         for member in wanted:
             if self.children.get(member.id) is None:
                 effects += self.children.add(member).start(now)

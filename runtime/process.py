@@ -8,14 +8,22 @@ Invariants
     after it has asked for that, which closes the gap in between.  The kernel binds this to the *thread* that started
     the child, so children are started from the main thread only. A process group is killed while its leader is still
     a zombie: its number cannot have been given to anyone else.
+
+Limits
+    A child that is stopped (SIGSTOP) before it could ask to die with its parent outlives a parent that is killed
+    meanwhile, until somebody lets it go on: then it sees at once that its parent is another.
+    A process that user code detaches (a session of its own, its parent gone) is not known to any actor. It becomes a
+    child of the root, and lives until the root has ended in order; it outlives a root that is killed.
 """
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -179,10 +187,52 @@ def reap_orphans(known: frozenset[int]) -> list[int]:
     return reaped
 
 
+def end_orphans(known: frozenset[int], within_s: float) -> list[int]:
+    """SIGKILL to all adopted descendants, and to those whom their deaths make adopted, and reap them; their pids.
+
+    ``known`` and the children in this process's own session are not touched, see ``reap_orphans``.  Gives up after
+    ``within_s`` seconds: no process can be made to end that hangs in the kernel.
+    """
+    ended: list[int] = []
+    deadline = time.monotonic() + within_s
+    while orphans := [pid for pid in children() if pid not in known and _session(pid) not in (os.getsid(0), None)]:
+        for pid in orphans:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)  # a child that nobody has reaped: the number is still its own
+        for pid in orphans:
+            if not _reap_by(pid, deadline):
+                return ended
+            ended.append(pid)
+    return ended
+
+
+def _reap_by(pid: int, deadline: float) -> bool:
+    """Reap the child; False if it has not ended at ``deadline``."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    try:
+        if not poll.poll(1000 * max(0.0, deadline - time.monotonic())):
+            return False
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        return True
+    finally:
+        os.close(pidfd)
+
+
+def children() -> list[int]:
+    """The children of this process, also those that have ended and are not reaped."""
+    lists = [task.joinpath("children").read_text() for task in Path("/proc/self/task").iterdir()]
+    return [int(child) for children in lists for child in children.split()]
+
+
 def _zombies() -> list[int]:
     """Children of this process that have ended and are not reaped."""
-    lists = [task.joinpath("children").read_text() for task in Path("/proc/self/task").iterdir()]
-    return [int(child) for children in lists for child in children.split() if _stat(int(child))[:1] == ["Z"]]
+    return [child for child in children() if _stat(child)[:1] == ["Z"]]
 
 
 def _stat(pid: int) -> list[str]:

@@ -1,7 +1,8 @@
 """Shell: the root of a tree: the supervisor that runs in the launched process.
 
 It owns the tree's private run directory, reaps descendants whose parents have died, and turns the end of the tree into
-an exit code. Everything below dies with it, also by SIGKILL.
+an exit code. Everything below dies with it, also by SIGKILL; processes that user code has detached end with an orderly
+end only, last of all.
 """
 
 import os
@@ -28,6 +29,7 @@ from regrow.runtime.tree import TreeEvent, TreeEventKind, TreeNode
 
 MAX_SOCKET_PATH: Final = 107  # bytes, of Linux
 SOCKET_NAME_BYTES: Final = 40  # room for the names of sockets in the run directory
+ORPHANS_S: Final = 5.0  # how long the end of detached processes may take
 
 OnEvent = Callable[[TreeEvent], None]
 
@@ -43,10 +45,23 @@ class Root(Supervisor):
     def __init__(self, arguments: SupervisorSpec, context: Context) -> None:
         super().__init__(arguments, context)
         process.become_subreaper()
+        self._strangers = frozenset(process.children())  # of this program, from before the tree
+
+    def on_stop(self, grace_s: float | None) -> None:
+        """Tell the program, then stop the children in order."""
+        self._tell(TreeEventKind.STOPPING)
+        super().on_stop(grace_s)
+
+    def on_end(self) -> None:
+        """When our own children are gone, whoever is left below us had been detached from the tree."""
+        super().on_end()
+        for pid in process.end_orphans(self._strangers, ORPHANS_S):
+            events.say("warning", Event.ORPHAN_KILLED, orphan_pid=pid)
 
     def on_signal(self, number: int) -> None:  # noqa: ARG002 (SIGCHLD, the only one)
         """Some child has ended: our own are seen by their pidfds, the others are orphans of ours."""
-        for pid in process.reap_orphans(frozenset(life.process.pid for life in self._lives.values())):
+        known = self._strangers | {life.process.pid for life in self._lives.values()}
+        for pid in process.reap_orphans(known):
             events.say("debug", Event.ORPHAN_REAPED, orphan_pid=pid)
 
     def started(self) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from regrow.runtime.spec import ChildSpec, ChildState, ExitReason, ReasonKind
+from regrow.runtime.spec import ChildSpec, ChildState, ExitReason, ReasonKind, SupervisorSpec
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -35,6 +35,14 @@ class Overdue(msgspec.Struct, frozen=True):
 
     child: str
     incarnation: int
+
+
+class Respecify(msgspec.Struct, frozen=True):
+    """The child wants to be started with these ``arguments`` from its next life on."""
+
+    child: str
+    incarnation: int
+    arguments: bytes
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -83,7 +91,7 @@ class Resize(msgspec.Struct, frozen=True):
 
 
 Operation = StartChild | TerminateChild | RestartChild | DeleteChild | Resize
-Stimulus = Begin | Ready | Exited | Overdue | Tick | StopRequested | Operation
+Stimulus = Begin | Ready | Exited | Overdue | Respecify | Tick | StopRequested | Operation
 
 
 class Spawn(msgspec.Struct, frozen=True):
@@ -181,10 +189,16 @@ class Answered(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class Respecified(msgspec.Struct, frozen=True):
+    """This supervisor's own spec is ``spec`` now: its parent is to start the next life of it with that."""
+
+    spec: SupervisorSpec
+
+
 class Finished(msgspec.Struct, frozen=True):
     """This supervisor has no living child left and ends, with ``reason``. Nothing but refusals comes after it."""
 
     reason: ExitReason
 
 
-Effect = Spawn | AskToStop | Kill | Started | Announce | Report | Answered | Finished
+Effect = Spawn | AskToStop | Kill | Started | Announce | Report | Answered | Respecified | Finished

@@ -24,9 +24,6 @@ Theory of operation
 
     **Ending.** Children are stopped last one first (a pool: all together, each with its own grace), and nothing is
     started any more.
-
-    A pool of size n has the numbers 0 to n-1. One whose restart type lets it end keeps its number and counts towards
-    the size; only a Resize fills numbers that have no child any more (ended temporary ones, deleted ones).
 """
 
 from collections.abc import Callable, Iterable
@@ -58,6 +55,7 @@ from regrow.runtime.stimuli import (
     Ready,
     Report,
     ReportKind,
+    Respecify,
     Started,
     Stimulus,
     StopRequested,
@@ -106,6 +104,8 @@ class Supervision:
                 self._take_exit(self._children.living(child, incarnation), reason, now)
             case Overdue(child, incarnation):
                 self._take_silence(self._children.living(child, incarnation))
+            case Respecify(child, incarnation, arguments):
+                self._emit(self._operations.respecify(self._children.living(child, incarnation), arguments))
             case Tick():
                 for due in self._children.due(now):
                     self._meet_deadline(due, now)

@@ -16,7 +16,6 @@ import msgspec
 
 from regrow.runtime import events, stimuli, tree
 from regrow.runtime.actor import Actor, Context, Timer
-from regrow.runtime.desk import Caller
 from regrow.runtime.events import Event
 from regrow.runtime.exchange import Exchange, Signs, socket_name
 from regrow.runtime.life import Life, line, node
@@ -24,8 +23,9 @@ from regrow.runtime.liveness import Liveness
 from regrow.runtime.process import Process, Start, link_identity
 from regrow.runtime.spec import ChildSpec, ChildState, ExitReason, ReasonKind, SupervisorSpec
 from regrow.runtime.supervision import Supervision
-from regrow.runtime.tree import Operation, SupervisorMessage, TreeNode
-from regrow.runtime.wire import Hello, Ready, Show, Stop
+from regrow.runtime.tickets import Tickets
+from regrow.runtime.tree import SupervisorMessage, TreeNode
+from regrow.runtime.wire import Hello, Ready, Respecify, Show, Stop
 
 SETTLE_S: Final = 1.0
 
@@ -46,8 +46,7 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
         self._roles: dict[str, str] = {}
         self._stimuli: deque[stimuli.Stimulus] = deque()
         self._is_folding = False
-        self._tickets: dict[int, Caller] = {}
-        self._next_ticket = 0
+        self._tickets = Tickets(context)
         self._timer: Timer | None = None
         self._picture_timer: Timer | None = None
         self._quiet_until = 0.0
@@ -57,7 +56,7 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
         """Open the socket and start the children; the core says when this is done."""
         self.context.defer_ready()
         address = f"ipc://{self.context.run_directory}/{socket_name(self.context.path, is_root=self.is_root)}"
-        self._exchange = Exchange(self.context, address, self._take_sign, is_root=self.is_root)
+        self._exchange = Exchange(self.context, address, self._take_sign, self._draw, is_root=self.is_root)
         self._feed(stimuli.Begin())
 
     def on_stop(self, grace_s: float | None) -> None:  # noqa: ARG002 (its children's graces add up to what they may)
@@ -92,33 +91,8 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
             case tree.Tree():
                 return self.picture()
             case _:
-                self._feed(self._operation(message))
+                self._feed(self._tickets.take(message))
                 return None
-
-    def _operation(self, message: Operation) -> stimuli.Operation:
-        """What the core is asked to do, under a ticket for the present caller."""
-        ticket = self._ticket()
-        match message:
-            case tree.StartChild(spec):
-                return stimuli.StartChild(ticket, spec)
-            case tree.TerminateChild(child):
-                return stimuli.TerminateChild(ticket, child)
-            case tree.RestartChild(child):
-                return stimuli.RestartChild(ticket, child)
-            case tree.DeleteChild(child):
-                return stimuli.DeleteChild(ticket, child)
-            case tree.Resize(size):
-                return stimuli.Resize(ticket, size)
-            case _:
-                assert_never(message)
-
-    def _ticket(self) -> int:
-        """A number under which the present caller will be answered."""
-        self._next_ticket += 1
-        caller = self.context.defer_answer()
-        if caller is not None:
-            self._tickets[self._next_ticket] = caller
-        return self._next_ticket
 
     def _feed(self, stimulus: stimuli.Stimulus) -> None:
         """Give the core a stimulus and carry out its effects; one that comes up meanwhile waits its turn."""
@@ -140,6 +114,8 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
         match sign:
             case Ready():
                 self._feed(stimuli.Ready(child, life.incarnation))
+            case Respecify(arguments):
+                self._feed(stimuli.Respecify(child, life.incarnation, arguments))
             case Show():
                 life.shown = sign
                 self._redraw()
@@ -192,7 +168,10 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
             case stimuli.Report():
                 self._report(effect)
             case stimuli.Answered():
-                self._answer(effect)
+                self._redraw()
+                self._tickets.answer(effect)
+            case stimuli.Respecified(spec):
+                self.context.respecify(spec)
             case stimuli.Started():
                 self.started()
             case stimuli.Finished(reason):
@@ -263,21 +242,17 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
             return reason
         return msgspec.structs.replace(reason, note=f"{reason.note}\n{self._last_report.reason.note}")
 
-    def _answer(self, answered: stimuli.Answered) -> None:
-        caller = self._tickets.pop(answered.ticket, None)
-        if answered.error is None:
-            self.context.answer(caller, tree.Done())
-        else:
-            self.context.refuse(caller, answered.error.value, answered.detail or answered.error.value)
-
     def _redraw(self) -> None:
         """Show the children anew, once for all changes of this round."""
         if self._picture_timer is None:
-            self._picture_timer = self.context.after(0.0, self._drawn)
+            self._picture_timer = self.context.after(0.0, self._draw)
 
-    def _drawn(self) -> None:
-        self._picture_timer = None
-        self.show(self.picture())
+    def _draw(self) -> None:
+        """Show what has changed, if anything has; so that whoever hears from us finds it shown already."""
+        if self._picture_timer is not None:
+            self._picture_timer.cancel()
+            self._picture_timer = None
+            self.show(self.picture())
 
     def show(self, picture: TreeNode) -> None:
         """The picture has changed."""

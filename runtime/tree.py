@@ -119,6 +119,7 @@ class TreeEventKind(StrEnum):
     CHILD_UP = "child_up"
     CHILD_DOWN = "child_down"
     CHANGED = "changed"  # something else in the picture
+    STOPPING = "stopping"  # somebody asked it to end
     FINISHED = "finished"  # nothing is left; ``reason`` tells why
 
 

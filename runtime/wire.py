@@ -7,6 +7,7 @@
       Ready ──────────────────────────────────▶   its init is done
       Beat, every interval, from its own loop ▶
       Show ───────────────────────────────────▶   what it wants seen below itself in the tree
+      Respecify ──────────────────────────────▶   with what arguments its next life is to be started
       ◀────────────────────────────────────── Stop
       ◀── Cast Call Reply Refusal Monitor Down Forget ──▶   letters, routed along the tree by path
 
@@ -45,6 +46,12 @@ class Show(msgspec.Struct, frozen=True, tag="show", forbid_unknown_fields=True):
 
     children: tuple[TreeNode, ...]
     facts: dict[str, str]
+
+
+class Respecify(msgspec.Struct, frozen=True, tag="respecify", forbid_unknown_fields=True):
+    """From its next life on the child is to be started with these ``arguments``, in place of those in its spec."""
+
+    arguments: bytes
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop", forbid_unknown_fields=True):
@@ -115,7 +122,7 @@ class Forget(msgspec.Struct, frozen=True, tag="forget", forbid_unknown_fields=Tr
 Question = Cast | Call | Monitor | Forget
 Answer = Reply | Refusal | Down
 Letter = Question | Answer
-FromChild = Hello | Ready | Beat | Show | Letter
+FromChild = Hello | Ready | Beat | Show | Respecify | Letter
 ToChild = Stop | Letter
 
 encode = msgspec.msgpack.Encoder().encode

@@ -293,16 +293,53 @@ def test_an_error_of_the_clients_own_making_fails_futures_and_leaves_none_hangin
     assert client.submit(square, 4).result(10) == 16
 
 
-@pytest.mark.parametrize("fault", ["drop", "cut"])
-def test_a_submit_whose_answer_was_lost_is_not_sent_twice(gateway: SmallGateway, client: Client, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["drop", "late", "cut"])
+def test_a_submit_whose_answer_was_lost_is_sent_again_and_is_one_task(
+    gateway: SmallGateway, client: Client, fault: str
+) -> None:
     client.register(square)
-    gateway.faults["/v1/tasks"] = deque([fault])
+    gateway.faults["/v1/tasks"] = deque([fault, "drop", fault])
 
-    with pytest.raises(SubmitUnknown, match="the answer was lost"):
-        client.submit(square, 3).result(10)
+    futures = [client.submit(square, number) for number in range(3)]
 
-    assert gateway.calls["/v1/tasks"] == 1
-    assert client.submit(square, 4).result(10) == 16
+    assert [future.result(10) for future in futures] == [0, 1, 4]
+    assert gateway.calls["/v1/tasks"] >= 4
+    assert len(gateway.tasks) == 3
+
+
+def test_tasks_that_wait_for_a_full_queue_keep_their_keys(gateway: SmallGateway, client: Client) -> None:
+    client.register(square)
+    gateway.faults["/v1/tasks"] = deque(["", "drop"])
+    gateway.refusals.extend(["queue_full"])
+
+    assert client.submit(square, 3).result(10) == 9
+    assert (gateway.calls["/v1/tasks"], len(gateway.tasks)) == (3, 1)
+
+
+def test_equal_calls_are_tasks_of_their_own(gateway: SmallGateway, client: Client) -> None:
+    assert client.map(square, [2] * 50) == [4] * 50
+    assert len(gateway.tasks) == 50
+
+
+@pytest.mark.parametrize("fault", ["cut", "late", "503"])
+def test_a_submit_that_is_never_answered_is_unknown_when_patience_ends(gateway: SmallGateway, fault: str) -> None:
+    with Client(gateway.url, patience_s=0.5) as client:
+        client.register(square)
+        gateway.faults["/v1/tasks"] = deque([fault] * 1000)
+
+        with pytest.raises(SubmitUnknown, match=f"no good answer from {gateway.url} for 0.5 s"):
+            client.submit(square, 3).result(10)
+
+    assert gateway.calls["/v1/tasks"] > 1
+
+
+def test_a_submit_that_was_refused_for_now_until_patience_ended_is_known_not_to_be_done(gateway: SmallGateway) -> None:
+    with Client(gateway.url, patience_s=0.5) as client:
+        client.register(square)
+        gateway.faults["/v1/tasks"] = deque(["429"] * 1000)
+
+        with pytest.raises(GatewayUnavailable, match="429"):
+            client.submit(square, 3).result(10)
 
 
 def test_waits_and_reads_are_repeated_when_their_answer_was_lost(gateway: SmallGateway, client: Client) -> None:

@@ -4,13 +4,17 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from concurrent.futures import as_completed
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from regrow.gateway.client import AsyncClient, Client, Executor, RemoteTraceback, TaskFailed
 from support.cluster import Cluster, running, send
+from support.cutter import cut_replies
+from support.gateway import gateway
 from support.library import shapes
+from support.valkey import DURABLE, valkey_server
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,30 @@ def test_executor_and_async_client_work_on_it_too(cluster: Cluster) -> None:
 def test_the_tree_and_its_workers_are_shown(client: Client) -> None:
     assert client.tree()["role"] == "root"
     assert {worker["name"] for worker in client.workers()} == {"worker-0", "worker-1"}
+
+
+def note(witness: str, number: int) -> int:
+    with Path(witness).open("a") as file:
+        file.write(f"{number}\n")
+    return number
+
+
+def test_a_call_whose_submit_was_carried_out_but_answered_503_runs_once(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    witness = tmp_path / "witness"
+    with ExitStack() as stack:
+        server = stack.enter_context(valkey_server(tmp_path / "store", **DURABLE))
+        flags = ("--workers", "1", "--slots", "1", "--redis-url", server.url)
+        stack.enter_context(running(tmp_path / "data", *flags))
+        cutter = stack.enter_context(cut_replies(server.socket, cuts=10))
+        door = stack.enter_context(gateway(f"unix://{cutter.server_address}"))
+        client = stack.enter_context(Client(door.url))
+
+        futures = [client.submit(note, str(witness), number) for number in range(20)]
+
+        assert [future.result(30) for future in futures] == list(range(20))
+        assert cutter.scripts == 10, "two calls of the client were answered 503, and a third was asked twice again"
+    assert sorted(map(int, witness.read_text().split())) == list(range(20))
 
 
 def die() -> None:

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 
 from regrow.gateway.client import Client
+from regrow.runtime import endpoints
+from regrow.runtime.endpoints import DataDirLock
 from support.cluster import Cluster, running, send
 from support.valkey import DURABLE, valkey_server
 from support.waiting import wait_until
@@ -45,19 +48,22 @@ def complaint(ended: subprocess.CompletedProcess[str], code: int = 2) -> str:
 
 
 @contextmanager
-def part(log: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+def part(log: Path, *words: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """A command that runs until it is stopped; it must end well."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "regrow.runtime.cli", *words], stdout=output, stderr=output, env=environment()
+            [sys.executable, "-m", "regrow.runtime.cli", *words], stdout=output, stderr=output, env=environment(**more)
         )
     try:
         yield process
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0, log.read_text()
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # also when the test has failed: what is killed cannot tidy up
+        try:
+            code = process.wait(15)
+        finally:
+            process.kill()
+            process.wait()
+    assert code == 0, log.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +95,7 @@ def taken_port() -> Iterator[str]:
         ("up --import-path /nowhere", "--import-path /nowhere: there is no such directory"),
         ("up --data-dir /dev/null", "data directory /dev/null: .*; name another with --data-dir"),
         ("dispatcher --redis-url nonsense", "--redis-url: .*redis://"),
+        ("worker 0 tcp://127.0.0.1:5555", r"Invalid value \"0\" for SLOTS\. Must be >= 1\. See 'regrow worker --help'"),
         ("worker 2", "DISPATCHER requires an argument.*regrow worker --help"),
         ("worker 2 127.0.0.1:5555", "'127.0.0.1:5555' is no dispatcher's address: say tcp://HOST:PORT"),
         ("submit math", "'math': say MODULE:FUNCTION, for example math:hypot"),
@@ -173,8 +180,22 @@ def test_up_says_where_it_can_be_reached_for_as_long_as_it_runs_and_ends_well_by
     log = cluster.log_path.read_text()
     assert "Traceback" not in log
     assert all(place in log for place in found.values()), "it printed them"
+    assert "stopping: running tasks get up to 10 s; Ctrl-C again stops at once\n" in log
+    assert re.search(r"─ store .* pid \d+ .* durability=always *\n", log), "where no terminal is, one node is one line"
     assert not (cluster.data_dir / "endpoints.json").exists()
     assert not (cluster.data_dir / "run").exists()
+
+
+def test_a_tree_that_was_killed_is_not_asked_any_more(tmp_path: Path) -> None:
+    with DataDirLock(tmp_path):
+        endpoints.publish(tmp_path, {"gateway": "http://127.0.0.1:1"})
+        assert "no good answer from http://127.0.0.1:1" in complaint(
+            regrow("tree", "--data-dir", str(tmp_path)), code=1
+        )
+
+    said = complaint(regrow("tree", "--data-dir", str(tmp_path)))
+
+    assert f"nothing runs on data directory {tmp_path}: start it with 'regrow up'" in said
 
 
 def test_the_password_of_ones_own_store_is_neither_printed_nor_kept_in_a_file(tmp_path: Path) -> None:
@@ -271,7 +292,7 @@ def test_each_part_runs_by_itself_and_together_they_run_a_task(tmp_path: Path, m
         ports = [str(free_port()), str(free_port())]
         for name, words in {
             "gateway": ["gateway", "--redis-url", url, "--port", ports[0]],
-            "dispatcher": ["dispatcher", "-m", mode, "--redis-url", url, "--port", ports[1]],
+            "dispatcher": ["dispatcher", "-m", mode, "--redis-url", url, "-p", ports[1]],
             "worker": ["worker", "-m", mode, "1", f"tcp://127.0.0.1:{ports[1]}"],
         }.items():
             stack.enter_context(part(tmp_path / name, *words))
@@ -282,6 +303,26 @@ def test_each_part_runs_by_itself_and_together_they_run_a_task(tmp_path: Path, m
 
         assert ended.stdout.splitlines()[1:] == ["5.0"], ended.stderr
     assert not any("Traceback" in (tmp_path / name).read_text() for name in ("gateway", "dispatcher", "worker"))
+
+
+def test_a_local_dispatcher_has_one_worker_of_its_own_whatever_the_size_of_pools(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    with ExitStack() as stack:
+        url = stack.enter_context(valkey_server(tmp_path / "store", **DURABLE)).url
+        words = ["dispatcher", "-m", "local", "--slots", "3", "--redis-url", url]
+        process = stack.enter_context(part(tmp_path / "log", *words, REGROW_WORKERS="2"))
+
+        titles = wait_until(lambda: workers_below(process.pid, slots=3), 20, "a worker with three slots")
+
+        assert titles == ["regrow: root/workers/worker-0"]
+
+
+def workers_below(pid: int, slots: int) -> list[str]:
+    """The titles of the workers below that process, once there are so many processes below them."""
+    below = psutil.Process(pid).children(recursive=True)
+    workers = [one for one in below if "/worker-" in (one.cmdline() or [""])[0]]
+    is_whole = sum(len(worker.children()) for worker in workers) >= slots
+    return [worker.cmdline()[0] for worker in workers] if is_whole else []
 
 
 def answers(url: str) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from regrow.runtime import branch, child
 from regrow.runtime.process import die_with_parent
-from regrow.runtime.spec import Backoff, Intensity, SupervisorSpec
+from regrow.runtime.spec import Backoff, Intensity, Restart, SupervisorSpec
 from support.actors import Puppet, PuppetArguments
 from support.trees import RunningTree, is_alive
 from support.waiting import wait_until
@@ -86,6 +86,58 @@ def test_the_group_of_an_orphan_dies_when_the_root_reaps_it() -> None:
         wait_until(lambda: not is_alive(grandchild), 2, "the grandchild is gone")
         zombies = [p for p in psutil.Process(tree.process.pid).children() if p.status() == psutil.STATUS_ZOMBIE]
         assert not zombies
+
+
+def test_what_user_code_detached_ends_with_the_tree_but_not_before() -> None:
+    forker = child("forker", Puppet, PuppetArguments(daemons=2), restart=Restart.TEMPORARY)
+    with RunningTree(SupervisorSpec((branch("inner", SupervisorSpec((forker,))), LEAF))) as tree:
+        known = {node.pid for node in tree.tree().walk()}
+        daemons = wait_until(
+            lambda: found if len(found := set(below(tree.process.pid)) - known) == 3 else set(), 5, "daemons"
+        )
+        tree.kill("root/inner/forker")
+        wait_until(lambda: "root/inner/forker" not in {node.path for node in tree.tree().walk()}, 5, "it is gone")
+        assert all(map(is_alive, daemons))
+
+        assert tree.stop() == 0
+
+        assert not any(map(is_alive, daemons))
+        assert tree.errors().count("orphan.killed") == 3
+
+
+def test_what_user_code_detached_ends_with_a_tree_that_gives_up() -> None:
+    crasher = child("crasher", Puppet, PuppetArguments(daemons=1))
+    with RunningTree(SupervisorSpec((crasher,), intensity=Intensity(0, 5.0))) as tree:
+        daemons = wait_until(
+            lambda: found if len(found := set(below(tree.process.pid)) - {tree.pid("root/crasher")}) == 2 else set(),
+            5,
+            "daemons",
+        )
+
+        tree.kill("root/crasher")
+
+        assert tree.process.wait(10) == 1
+        assert not any(map(is_alive, daemons))
+
+
+def test_a_process_of_the_program_itself_is_left_alone_when_its_tree_ends(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import subprocess\n"
+        "from regrow.runtime import SupervisorSpec, TreeEventKind, run_root\n"
+        "own = [subprocess.Popen(['sleep', '60'], start_new_session=True)]\n"
+        "def on_event(event):\n"
+        "    if event.kind is TreeEventKind.STARTED:\n"
+        "        own.append(subprocess.Popen(['sleep', '60']))\n"
+        "        import os, signal; os.kill(os.getpid(), signal.SIGTERM)\n"
+        "assert run_root(SupervisorSpec(), on_event=on_event) == 0\n"
+        "print([one.poll() for one in own])\n"
+        "for one in own: one.kill(); one.wait()\n"
+    )
+
+    ended = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
+
+    assert ended.stdout == "[None, None]\n", ended.stderr
 
 
 def test_a_process_whose_parent_is_gone_before_it_could_ask_ends_itself() -> None:

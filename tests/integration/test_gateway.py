@@ -275,6 +275,67 @@ def test_a_batch_is_answered_in_order_and_one_bad_item_spoils_no_other(door):
         assert middle["error"]["detail"]
 
 
+def test_a_task_under_an_idempotency_key_is_submitted_once_whatever_becomes_of_it(door, hand):
+    item = {"function_id": door.register(), "payload": text(NO_ARGUMENTS), "idempotency_key": "order 7 \N{SNOWMAN}"}
+
+    def submitted(*items):
+        return [verdict["task_id"] for verdict in door.post("/v1/tasks", {"tasks": items}).json()["tasks"]]
+
+    task_id, again = submitted(item, item)
+    after_a_while = submitted(item)
+    (ran,) = hand.complete(pickle.dumps(42))
+    after_the_end = submitted(item)
+    others = submitted(item | {"idempotency_key": "order 8"}, *[{**item, "idempotency_key": None}] * 2)
+
+    assert [again, *after_a_while, ran, *after_the_end] == [task_id] * 4
+    assert uuid.UUID(task_id).version == 4
+    assert len({task_id, *others}) == 4
+    assert len(hand.claim(10)) == 3
+    assert door.get(f"/status/{task_id}").json()["status"] == "COMPLETED"
+
+
+def test_a_repeated_submit_of_a_task_that_has_ended_leaves_no_waiter_waiting(door, hand):
+    item = {"function_id": door.register(), "payload": text(NO_ARGUMENTS), "idempotency_key": "k"}
+    (first,) = door.post("/v1/tasks", {"tasks": [item]}).json()["tasks"]
+    hand.complete(b"N.")
+    assert door.get(f"/v1/tasks/{first['task_id']}?wait_s=20").json()["status"] == "COMPLETED"
+
+    door.post("/v1/tasks", {"tasks": [item]})
+
+    started = time.monotonic()
+    assert door.get(f"/v1/tasks/{first['task_id']}?wait_s=20").json()["status"] == "COMPLETED"
+    assert time.monotonic() - started < 5
+
+
+def test_another_task_under_the_same_key_is_a_conflict_and_spoils_no_other(door):
+    item = {"function_id": door.register(), "payload": text(NO_ARGUMENTS), "idempotency_key": "k"}
+    others = [
+        {"function_id": door.register()},
+        {"payload": text(pickle.dumps(((1,), {})))},
+        {"max_attempts": 1},
+        {"idempotency_key": "another", "max_attempts": 1},
+    ]
+
+    verdicts = door.post("/v1/tasks", {"tasks": [item, *[item | other for other in others], item]}).json()["tasks"]
+
+    assert verdicts[0] == verdicts[5]
+    assert [verdict["error"]["code"] for verdict in verdicts[1:4]] == ["idempotency_conflict"] * 3
+    assert verdicts[1]["error"]["status"] == 409
+    assert verdicts[0]["task_id"] in verdicts[1]["error"]["detail"]
+    assert "task_id" in verdicts[4]
+
+
+def test_an_idempotency_key_is_a_text_of_1_to_200_characters_and_not_for_the_official_call(door):
+    item = {"function_id": door.register(), "payload": text(NO_ARGUMENTS)}
+    keys = ["", "x" * 201, 7, "x" * 200]
+
+    verdicts = door.post("/v1/tasks", {"tasks": [item | {"idempotency_key": key} for key in keys]}).json()["tasks"]
+
+    assert [verdict.get("error", {}).get("code") for verdict in verdicts] == ["invalid"] * 3 + [None]
+    assert "idempotency_key" in verdicts[0]["error"]["detail"]
+    problem(door.post("/execute_function", item | {"idempotency_key": "k"}), 422, "invalid")
+
+
 def test_msgpack_carries_raw_bytes_both_ways(door, hand):
     function_id = door.pack("/v1/functions", {"name": "f", "payload": dill.dumps(len)})["function_id"]
     submitted = door.pack("/v1/tasks", {"tasks": [{"function_id": function_id, "payload": NO_ARGUMENTS}]})
@@ -364,6 +425,9 @@ def test_without_a_tree_the_gateway_shows_itself_and_resizes_nothing(door):
     assert (tree["role"], tree["pid"], tree["children"]) == ("gateway", door.process.pid, [])
     answer = door.session.patch(f"{door.url}/v1/pools/workers", json={"size": 3}, timeout=10)
     problem(answer, 409, "no_tree")
+    for size in (0, -1, 1025):
+        answer = door.session.patch(f"{door.url}/v1/pools/workers", json={"size": size}, timeout=10)
+        assert problem(answer, 422, "invalid")["errors"][0]["field"] == "size"
 
 
 def test_workers_are_those_of_living_dispatchers(door, hand):
@@ -419,7 +483,6 @@ def test_metrics_count_tasks_and_requests(door, hand):
 def test_the_openapi_document_describes_both_formats_and_every_error(door):
     document = door.get("/openapi.json").json()
 
-    assert door.get("/docs").status_code == 404  # it would load its scripts from another host
     for path, methods in document["paths"].items():
         for method, route in methods.items():
             if path not in {"/metrics"}:

@@ -28,6 +28,37 @@ def test_a_submit_whose_reply_was_lost_is_accepted_once_and_answered(server: Val
             assert [queued.decode() for queued in client.lrange("{regrow}:queue", 0, -1)] == [answer.json()["task_id"]]
 
 
+def test_an_idempotency_key_outlives_a_gateway_that_did_not_live_to_answer(server: Valkey) -> None:
+    with gateway(server.url) as door:
+        item = {"function_id": door.register(), "payload": text(NO_ARGUMENTS), "idempotency_key": "k"}
+        before = door.post("/v1/tasks", {"tasks": [item]}).json()
+        door.process.kill()
+        door.process.wait()
+
+    with gateway(server.url) as door:
+        after = door.post("/v1/tasks", {"tasks": [item]}).json()
+        other = door.post("/v1/tasks", {"tasks": [item | {"max_attempts": 1}]}).json()
+
+    assert after == before
+    assert other["tasks"][0]["error"]["code"] == "idempotency_conflict"
+    with server.client() as client:
+        assert client.llen("{regrow}:queue") == 1
+
+
+def test_a_submit_that_is_carried_out_but_answered_503_is_repeated_safely(server: Valkey) -> None:
+    with cut_replies(server.socket, cuts=4) as cutter, gateway(f"unix://{cutter.server_address}") as door:
+        item = {"function_id": door.register(), "payload": text(NO_ARGUMENTS), "idempotency_key": "k"}
+
+        first = door.post("/v1/tasks", {"tasks": [item]})
+        again = door.post("/v1/tasks", {"tasks": [item]})
+
+        assert (cutter.scripts, first.status_code) == (4, 503)
+        assert "idempotency_key" in first.json()["detail"]
+        with server.client() as client:
+            queued = [task_id.decode() for task_id in client.lrange("{regrow}:queue", 0, -1)]
+        assert [verdict["task_id"] for verdict in again.json()["tasks"]] == queued
+
+
 def test_a_browser_is_shown_the_api_without_any_other_host(server: Valkey) -> None:
     with gateway(server.url) as door:
         page = door.get("/", headers={"Accept": "text/html,application/xhtml+xml"})

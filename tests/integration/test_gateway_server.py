@@ -1,4 +1,5 @@
 import http.client
+import json
 import os
 import re
 import signal
@@ -94,6 +95,25 @@ def test_a_store_that_cannot_be_used_is_one_clear_line(tmp_path, url, text):
 
     assert text in log.read_text().splitlines()[-1]
     assert "Traceback" not in log.read_text()
+
+
+def test_a_store_that_does_not_answer_is_named_without_its_password(tmp_path):
+    log = tmp_path / "log"
+    with alone(log, redis_url="redis://user:secret@127.0.0.1:1/0", port=0) as process:
+        assert process.wait(20) != 0
+
+    assert "--redis-url redis://127.0.0.1:1/0: " in log.read_text()
+    assert "secret" not in log.read_text()
+
+
+@pytest.mark.parametrize(("appendonly", "level"), [("yes", "info"), ("no", "warning")])
+def test_a_store_that_forgets_is_worth_a_warning(tmp_path, appendonly, level):
+    log = tmp_path / "log"
+    with valkey_server(tmp_path, appendonly=appendonly) as server, alone(log, redis_url=server.url, port=0):
+        wait_until(lambda: port_of(log), 20, "it says where it listens")
+
+    (line,) = [json.loads(line) for line in log.read_text().splitlines() if "store.facts" in line]
+    assert line["level"] == level
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])

@@ -221,19 +221,22 @@ def test_where_config_is_forbidden_the_facts_say_what_is_not_known(server: Valke
 
 
 @pytest.mark.parametrize(
-    ("config", "words"),
+    ("config", "words", "is_durable"),
     [
-        ({"appendonly": "yes", "appendfsync": "everysec"}, "the last second or two"),
-        ({"appendonly": "yes", "appendfsync": "no"}, "a crash of the machine"),
-        ({"appendonly": "no", "save": ""}, "loses every task"),
-        ({"appendonly": "no", "save": "3600 1"}, "since the last snapshot"),
-        ({}, "since its last snapshot, if it makes any"),
+        ({"appendonly": "yes", "appendfsync": "everysec"}, "the last second or two", True),
+        ({"appendonly": "yes", "appendfsync": "no"}, "a crash of the machine", True),
+        ({"appendonly": "no", "save": ""}, "loses every task", False),
+        ({"appendonly": "no", "save": "3600 1"}, "since the last snapshot", False),
+        ({}, "since its last snapshot, if it makes any", False),
     ],
 )
-def test_what_a_servers_settings_promise_is_one_honest_sentence(config: dict[str, str], words: str) -> None:
+def test_what_a_servers_settings_promise_is_one_honest_sentence(
+    config: dict[str, str], words: str, is_durable: bool
+) -> None:
     facts = facts_of({"redis_version": "7.0.15"}, [config])
 
     assert words in facts.durability
+    assert facts.is_durable is is_durable
 
 
 def test_an_old_redis_is_refused_and_any_valkey_taken() -> None:

@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from regrow.actors import keys
@@ -136,9 +137,34 @@ def test_a_repeated_submit_submits_nothing_twice_even_to_a_full_queue(server: Va
     store.settle("a", [success(running)])
     after_the_end = ask(server.url, lambda store: store.submit(tasks, 1))
 
-    assert while_queued == while_running == after_the_end == [SubmitVerdict.ACCEPTED]
+    assert while_queued == while_running == after_the_end == [SubmitVerdict.REPEATED]
     assert claim(store, 5) == []
     assert read(server.url, running.task_id)[0].status is State.COMPLETED
+
+
+def test_another_body_under_the_id_of_a_key_is_a_conflict_as_long_as_the_task_is_kept(
+    server: Valkey, store: Store
+) -> None:
+    first = NewTask(TaskId(str(uuid.uuid4())), register(server.url), b"params", None, b"body")
+    other = msgspec.structs.replace(first, params=b"others", body=b"another body")
+
+    def offered(*tasks: NewTask) -> list[SubmitVerdict]:
+        return ask(server.url, lambda store: store.submit(tasks, 1))
+
+    in_one_batch = offered(first, first, other)
+    [running] = claim(store, 5)
+    while_running = offered(other, first)
+    store.settle("a", [success(running)])
+    after_the_end = offered(other, first)
+    with server.client() as client:
+        client.delete(keys.task(first.task_id))  # its retention is over
+    forgotten = offered(other)
+
+    assert in_one_batch == [SubmitVerdict.ACCEPTED, SubmitVerdict.REPEATED, SubmitVerdict.CONFLICT]
+    assert while_running == after_the_end == [SubmitVerdict.CONFLICT, SubmitVerdict.REPEATED]
+    assert running.params == b"params"
+    assert forgotten == [SubmitVerdict.ACCEPTED]
+    assert [task.params for task in claim(store, 5)] == [b"others"]
 
 
 def test_results_are_read_only_when_asked_for(server: Valkey, store: Store) -> None:

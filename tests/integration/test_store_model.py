@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -57,6 +58,7 @@ class Expected:
     """What the model knows of one task."""
 
     limit: int
+    body: bytes
     state: State = State.QUEUED
     attempt: int = 0
     owner: str = ""
@@ -79,13 +81,14 @@ class Model:
     def submit(self, new: list[NewTask]) -> list[SubmitVerdict]:
         verdicts = []
         for task in new:
-            if task.task_id not in self.tasks and len(self.queue) >= MAX_QUEUED:
+            if (known := self.tasks.get(task.task_id)) is not None:
+                verdicts.append(SubmitVerdict.REPEATED if known.body == task.body else SubmitVerdict.CONFLICT)
+            elif len(self.queue) >= MAX_QUEUED:
                 verdicts.append(SubmitVerdict.QUEUE_FULL)
-                continue
-            if task.task_id not in self.tasks:
-                self.tasks[task.task_id] = Expected(task.max_attempts or 3)
+            else:
+                self.tasks[task.task_id] = Expected(task.max_attempts or 3, task.body)
                 self.queue.append(task.task_id)
-            verdicts.append(SubmitVerdict.ACCEPTED)
+                verdicts.append(SubmitVerdict.ACCEPTED)
         return verdicts
 
     def claim(self, dispatcher: str, count: int) -> list[tuple[TaskId, int]]:
@@ -196,9 +199,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=submits, limits=st.lists(st.sampled_from([1, 2, None]), min_size=1, max_size=4))
     def submit(self, limits: list[int | None]) -> list[NewTask]:
-        new = [NewTask(TaskId(str(uuid.uuid4())), self.function, b"p", limit) for limit in limits]
+        new = [NewTask(TaskId(str(uuid.uuid4())), self.function, b"p", limit, b"body") for limit in limits]
         self.resubmit(new)
         return new
+
+    @rule(new=submits)
+    def submit_other_bodies(self, new: list[NewTask]) -> None:
+        self.resubmit([msgspec.structs.replace(task, params=b"q", body=b"another") for task in new])
 
     @rule(new=submits)
     def resubmit(self, new: list[NewTask]) -> None:

@@ -369,6 +369,28 @@ def test_children_can_be_added_stopped_restarted_and_deleted() -> None:
         assert tree.call("root", CountChildren(), Counts).specs == 1
 
 
+def test_a_resized_pool_comes_back_with_its_size_whichever_supervisor_above_it_is_killed() -> None:
+    pool = branch("pool", SupervisorSpec(pool=child("w", Puppet), size=1))
+    outer = branch("outer", SupervisorSpec((branch("inner", SupervisorSpec((pool,))),)))
+    with RunningTree(SupervisorSpec((outer,))) as tree:
+        tree.call("root/outer/inner/pool", Resize(3), Done)
+
+        for path in ("root/outer/inner/pool", "root/outer/inner", "root/outer"):
+            tree.kill(path)
+            tree.wait_running(path, incarnation=2)
+            tree.wait_running("root/outer/inner/pool/w-2")
+
+
+def test_who_was_answered_finds_the_change_in_the_picture_of_the_root() -> None:
+    pool = branch("pool", SupervisorSpec(pool=child("w", Puppet), size=1))
+    outer = branch("outer", SupervisorSpec((branch("inner", SupervisorSpec((pool,))),)))
+    with RunningTree(SupervisorSpec((outer,))) as tree:
+        for size in (4, 2, 5, 0, 3):
+            tree.call("root/outer/inner/pool", Resize(size), Done)
+
+            assert len(tree.node("root/outer/inner/pool").children) == size
+
+
 def test_a_pool_starts_together_and_is_resized_while_it_runs() -> None:
     pool = SupervisorSpec(pool=child("w", Puppet), size=2)
     with RunningTree(SupervisorSpec((branch("pool", pool),))) as tree:

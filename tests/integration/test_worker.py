@@ -1,5 +1,6 @@
 """A real worker with real slots, against a scripted dispatcher: what it promises whatever user code and networks do."""
 
+import json
 import os
 import signal
 import subprocess
@@ -245,7 +246,9 @@ def test_a_suspended_worker_asks_before_it_sends(peer: Dispatcher, start: Start,
     peer.result(task_id)
 
 
-def test_a_dispatcher_that_has_come_back_is_greeted_before_anything_else_is_said(peer: Dispatcher, start: Start) -> None:
+def test_a_dispatcher_that_has_come_back_is_greeted_before_anything_else_is_said(
+    peer: Dispatcher, start: Start
+) -> None:
     start()
     peer.close()
     peer.welcomes = False
@@ -274,6 +277,30 @@ def test_a_silent_dispatcher_is_left_for_a_new_connection(peer: Dispatcher, star
     assert 2.5 < time.monotonic() - before < 6
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_whatever_it_is_told_to_end_by_nothing_of_it_is_left(
+    peer: Dispatcher, start: Start, tmp_path: Path, number: int
+) -> None:
+    process = start(slots=1)
+    wait_until(lambda: list(tmp_path.glob("regrow-*")), within=10, what="its directory is there")
+
+    process.send_signal(number)
+
+    assert process.wait(10) == 0
+    assert not list(tmp_path.glob("regrow-*"))
+
+
+def test_what_a_killed_one_has_left_the_next_one_clears(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    first = start(slots=1)
+    [left] = tmp_path.glob("regrow-*")
+    first.kill()
+    first.wait(10)
+
+    start(slots=1)
+
+    assert not left.exists()
+
+
 def test_a_refused_worker_ends_with_the_reason(peer: Dispatcher, tmp_path: Path) -> None:
     peer.welcomes = False
     with worker(peer.address, tmp_path / "log") as process:
@@ -282,6 +309,7 @@ def test_a_refused_worker_ends_with_the_reason(peer: Dispatcher, tmp_path: Path)
 
         assert process.wait(10) != 0
     assert "upgrade regrow" in (tmp_path / "log").read_text()
+    assert not list(tmp_path.glob("regrow-*"))
 
 
 def test_pull_mode_grants_what_its_ready_slots_can_hold_and_says_every_change(peer: Dispatcher, start: Start) -> None:
@@ -351,6 +379,38 @@ def test_what_slots_print_is_logged_line_by_line(peer: Dispatcher, start: Start,
     peer.result(task_id)
 
     wait_until(lambda: (tmp_path / "log").read_text().count("slot.output") == 3, within=5, what="three events")
+
+
+def test_a_flood_of_output_is_summed_up_once_a_second(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+    process = start(slots=1)
+
+    began = time.monotonic()
+    ids = peer.run(*(peer.task(functions.shout, 20_000) for _ in range(5)))
+    for task_id in ids:
+        peer.result(task_id)
+    process.terminate()
+    assert process.wait(10) == 0
+    seconds = time.monotonic() - began
+
+    events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
+    dropped = [event for event in events if event["event"] == "slot.output_dropped"]
+    logged = [event["line"] for event in events if event["event"] == "slot.output"]
+    assert 1 <= len(dropped) <= seconds + 1
+    assert sum(event["lines"] for event in dropped) == 100_000 - len(logged)
+    printed = 5 * sum(len(f"line {number} \n") + 100 for number in range(20_000))
+    assert sum(event["size_bytes"] for event in dropped) == printed - sum(len(line) + 1 for line in logged)
+
+
+def test_a_crash_quotes_only_what_its_own_task_printed(peer: Dispatcher, start: Start) -> None:
+    start(slots=1)
+    quick = [peer.task(functions.say, "a secret", expected_s=0.0001) for _ in range(20)]
+    crash = peer.task(functions.crash, expected_s=0.0001)
+
+    ids = peer.run(*quick, crash)
+
+    trace = peer.failure(ids[-1]).traceback
+    assert "Segmentation fault" in trace
+    assert "a secret" not in trace
 
 
 def test_a_damaged_frame_is_dropped_and_harms_nothing(peer: Dispatcher, start: Start) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +15,19 @@ from regrow.runtime.async_actor import AsyncActor
 from regrow.runtime.errors import ConfigError, RegrowError
 from regrow.runtime.spec import ExitReason, ReasonKind
 
+# One process per generation, each in a session of its own, whose first ancestor is gone at once: daemons.
+DETACH = """
+import os, signal, sys
+if os.fork():
+    os._exit(0)
+for _ in range(int(sys.argv[1])):
+    os.setsid()
+    if os.fork():
+        signal.pause()
+        os._exit(0)
+signal.pause()
+"""
+
 
 class PuppetArguments(msgspec.Struct, frozen=True):
     """``start``: ok, raise, config, hang, exit (with code 3) or silent (never acknowledges)."""
@@ -23,6 +37,7 @@ class PuppetArguments(msgspec.Struct, frozen=True):
     heeds_stop: bool = True
     drain_s: float = 0.0
     has_grandchild: bool = False
+    daemons: int = 0  # processes, each the child of the one before, that it detaches from the tree
     journal: str = ""  # file that takes one line per start and stop
 
 
@@ -94,6 +109,8 @@ class Puppet(Actor[PuppetArguments, PuppetMessage]):
         self.received = 0
         self.downs: list[Down] = []
         self.grandchild = subprocess.Popen(["sleep", "1000"]) if self.arguments.has_grandchild else None
+        if self.arguments.daemons:
+            subprocess.run([sys.executable, "-c", DETACH, str(self.arguments.daemons)], check=True)
         self.write("start")
         if self.context.incarnation < self.arguments.works_from:
             raise SystemExit(3)

@@ -182,6 +182,26 @@ def shout(lines: int) -> None:
         print("line", number, "x" * 100)
 
 
+def say(text: str) -> None:
+    print(text)
+
+
+def say_and_wait(text: str, gate: str) -> None:
+    import time
+    from pathlib import Path
+
+    print(text)
+    while not Path(gate).exists():
+        time.sleep(0.001)
+
+
+def say_and_leave(text: str) -> None:
+    import os
+
+    os.write(1, text.encode())
+    os._exit(0)
+
+
 def fork_and_return() -> str:
     """Both the original and a forked process come back from it."""
     import os

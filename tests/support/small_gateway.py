@@ -33,7 +33,7 @@ class SmallGateway:
         self.calls: Counter[str] = Counter()
         self.faults: dict[
             str, deque[str]
-        ] = {}  # path -> "drop" (act, then cut), "cut", "429", "503", "500", "nonsense"
+        ] = {}  # path -> "drop" (act, then cut), "late" (act, then 503), "cut", "429", "503", "500", "nonsense"
         self.refusals: deque[str] = deque()  # codes with which the next single tasks are refused
         self.polls = 0  # wait calls under way
         self.is_holding = False
@@ -104,6 +104,8 @@ class SmallGateway:
             request.transport.abort()
             raise asyncio.CancelledError
         response: web.StreamResponse = await handler(request)
+        if fault == "late":
+            return web.json_response({"code": "store_unavailable"}, status=503, headers={"Retry-After": "0"})
         if fault == "drop":
             assert request.transport is not None
             request.transport.abort()
@@ -129,7 +131,9 @@ class SmallGateway:
         if code or item["function_id"] not in self.functions:
             code = code or "unknown_function"
             return {"error": {"code": code, "title": code, "status": 404, "detail": f"refused: {code}"}}
-        task_id = str(uuid.uuid4())
+        task_id = str(uuid.uuid5(uuid.NAMESPACE_OID, item["idempotency_key"]))
+        if task_id in self.tasks:
+            return {"task_id": task_id}
         self.tasks[task_id] = {"task_id": task_id, "function_id": item["function_id"], "status": "QUEUED"}
         self.params[task_id] = item["payload"]
         if self.is_holding:

@@ -509,6 +509,14 @@ def test_before_the_store_has_answered_nobody_is_welcomed_but_beats_are_answered
     assert moves(effects) == [("t1", "succeed")]
 
 
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_a_store_that_forgets_is_worth_a_warning(is_durable: bool) -> None:
+    effects = Bench(ready=False).feed(stimuli.StoreBack([], "its promise", is_durable))
+
+    [report] = [effect for effect in effects if isinstance(effect, stimuli.Report)]
+    assert (report.event, report.is_warning) == (Event.STORE_READY, not is_durable)
+
+
 def test_a_new_incarnation_adopts_what_workers_hold_and_does_not_run_it_again() -> None:
     bench = Bench(held=[held(1, "a"), held(2, "a")])
 

@@ -21,6 +21,7 @@ with DataDirLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
+NOTHING = "nothing runs on data directory .*: start it with 'regrow up'"
 SAID = {"gateway": "http://127.0.0.1:8000", "dispatcher": "tcp://127.0.0.1:5555", "store": "unix:///run/store.sock"}
 
 
@@ -79,17 +80,32 @@ def test_a_data_directory_that_cannot_be_is_refused_with_the_way_out(tmp_path: P
 
 
 def test_what_is_published_is_found_until_it_is_withdrawn(tmp_path: Path) -> None:
+    with holder(tmp_path):
+        endpoints.publish(tmp_path, SAID)
+        assert endpoints.find(tmp_path) == SAID
+
+        endpoints.publish(tmp_path, SAID | {"gateway": "http://127.0.0.1:8001"})
+        assert endpoints.find(tmp_path)["gateway"] == "http://127.0.0.1:8001"
+
+        endpoints.withdraw(tmp_path)
+        endpoints.withdraw(tmp_path)
+        with pytest.raises(ConfigError, match=NOTHING):
+            endpoints.find(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["lock"]
+
+
+def test_what_a_killed_tree_has_left_behind_is_not_taken_for_a_running_one(tmp_path: Path) -> None:
     endpoints.publish(tmp_path, SAID)
-    assert endpoints.find(tmp_path) == SAID
-
-    endpoints.publish(tmp_path, SAID | {"gateway": "http://127.0.0.1:8001"})
-    assert endpoints.find(tmp_path)["gateway"] == "http://127.0.0.1:8001"
-
-    endpoints.withdraw(tmp_path)
-    endpoints.withdraw(tmp_path)
-    with pytest.raises(ConfigError, match=f"nothing runs on data directory {tmp_path}: start it with 'regrow up'"):
+    with pytest.raises(ConfigError, match=NOTHING):
         endpoints.find(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+
+    with holder(tmp_path) as tree:
+        tree.kill()
+        tree.wait()
+    with pytest.raises(ConfigError, match=NOTHING):
+        endpoints.find(tmp_path)
+    with DataDirLock(tmp_path):
+        assert endpoints.find(tmp_path) == SAID, "who looks keeps no lock"
 
 
 def test_a_reader_never_sees_a_part_of_the_file(tmp_path: Path) -> None:
@@ -104,7 +120,8 @@ def test_a_reader_never_sees_a_part_of_the_file(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named_with_its_remedy(tmp_path: Path, content: str) -> None:
     (tmp_path / endpoints.FILE).write_text(content)
 
-    with pytest.raises(ConfigError, match=f"{endpoints.FILE} is damaged .*: delete it and start again"):
+    damaged = pytest.raises(ConfigError, match=f"{endpoints.FILE} is damaged .*: delete it and start again")
+    with DataDirLock(tmp_path), damaged:
         endpoints.find(tmp_path)
 
 

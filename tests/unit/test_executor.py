@@ -63,6 +63,68 @@ def test_it_runs_a_function_again_that_it_has_been_sent_once(slot: HeldSlot) -> 
     assert [(turn, dill.loads(ended.value)) for turn, ended in answers] == [(1, 2), (2, 4)]
 
 
+def test_a_call_whose_function_was_stolen_with_another_call_is_answered_but_not_run(
+    slot: HeldSlot, tmp_path: Path
+) -> None:
+    code, witness = functions.by_value(functions.note), tmp_path / "witness"
+    os.kill(slot.process.pid, signal.SIGSTOP)
+    slot.process.feed(1, packets.Call(Digest("d"), functions.call(str(witness), "1"), code))
+    slot.process.feed(2, packets.Call(Digest("d"), functions.call(str(witness), "2")))
+
+    stolen, _ = pipe.receive(slot.process._slot_end, MAX_BYTES) or (0, b"")  # one packet of a steal
+    os.kill(slot.process.pid, signal.SIGCONT)
+
+    assert stolen == 1
+    assert slot.answers(1) == [(2, packets.CodeMissing())]
+    assert not witness.exists()
+    slot.process.feed(3, packets.Call(Digest("d"), functions.call(str(witness), "3"), code))
+    [(turn, ended)] = slot.answers(1)
+    assert (turn, ended.failure, witness.read_text()) == (3, None, "3\n")
+
+
+def test_a_function_that_a_slot_has_forgotten_for_others_is_missing_and_can_be_sent_again(slot: HeldSlot) -> None:
+    code = functions.by_value(functions.double)
+    padding = bytes(packets.SLOT_CACHE_BYTES // 5)  # behind the pickle's end, where nobody reads it
+    for turn in range(1, 7):
+        slot.process.feed(turn, packets.Call(Digest(f"d{turn}"), functions.call(turn), code + padding))
+        [(_, ended)] = slot.answers(1)
+        assert ended.failure is None
+
+    slot.process.feed(7, packets.Call(Digest("d1"), functions.call(1)))
+    slot.process.feed(8, packets.Call(Digest("d6"), functions.call(6)))
+
+    [missing, (_, known)] = slot.answers(2)
+    assert missing == (7, packets.CodeMissing())
+    assert dill.loads(known.value) == 12
+
+
+def test_a_crash_holds_what_its_own_task_printed_and_nothing_of_the_tasks_before(doomed: HeldSlot) -> None:
+    doomed.feed(functions.say, "the first")
+    doomed.feed(functions.say, "the second")
+    doomed.feed(functions.say_and_leave, "the third")
+    wait_until(doomed.process.has_ended, within=20, what="the slot has ended")
+
+    answers = doomed.answers(2)
+    doomed.process.lines(0.0)
+
+    assert [turn for turn, _ in answers] == [1, 2]
+    assert doomed.process.bury().output == "the third"
+
+
+def test_output_that_was_read_before_its_tasks_answer_is_no_part_of_a_later_crash(
+    doomed: HeldSlot, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    doomed.feed(functions.say_and_wait, "the first", str(gate))
+    wait_until(lambda: doomed.process.lines(0.0), within=20, what="its output has come")
+    gate.touch()
+    doomed.answers(1)
+
+    doomed.feed(functions.leave_with, 3)
+
+    assert doomed.death().output == ""
+
+
 def test_large_parameters_and_values_pass(slot: HeldSlot) -> None:
     large = os.urandom(MAX_BYTES - 100)
 
@@ -98,7 +160,7 @@ def test_user_code_finds_nothing_of_ours(slot: HeldSlot) -> None:
     assert seen["usr1"]
     assert seen["ignored"] == [signal.SIGPIPE, signal.SIGXFSZ]
     assert [name for name in seen["main"] if not name.startswith("__")] == []
-    assert len(seen["fds"]) == 5, "0, 1, 2, its socket, and the listing itself"
+    assert len(seen["fds"]) == 6, "0, 1, 2, its socket, the duplicate of 1, and the listing itself"
     assert seen["sid"]
     assert seen["modules"] == []
 
@@ -215,7 +277,9 @@ def test_what_it_prints_comes_as_lines_and_a_flood_is_cut(slot: HeldSlot) -> Non
     wait_until(has_answered, within=20, what="the flood is over")
     assert lines[0].startswith("line 0 ")
     assert len(lines) == 200
-    assert slot.process.output.dropped >= 4_000
+    dropped = slot.process.output.take_dropped()
+    assert dropped.lines >= 4_000
+    assert dropped.size_bytes > dropped.lines * len("line 0000")
 
 
 def test_a_pipe_full_of_output_does_not_lose_the_answer(slot: HeldSlot) -> None:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from regrow.actors.cache import CodeCache
 from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, NeedCode, Spawn, Steal
 from regrow.actors.outbox import Outbox
-from regrow.actors.output import LINE_BYTES, Output
-from regrow.actors.packets import Ended
+from regrow.actors.output import LINE_BYTES, MARK_BYTES, Dropped, Output, mark
+from regrow.actors.packets import Answer, CodeMissing, Ended
 from regrow.actors.slot import AHEAD_PARAMS_BYTES, AHEAD_TASKS, FAILED_STARTS
 from regrow.actors.slots import Slots
 from regrow.actors.task import Digest, FailureKind, Outcome, TaskId
@@ -111,6 +112,50 @@ def test_a_function_is_sent_to_a_slot_once_and_again_after_a_steal() -> None:
     assert [feed.code for feed in of(Feed, again)] == [b"function", None]
 
 
+def test_a_call_that_was_read_after_its_function_was_stolen_is_fed_again_and_costs_nothing() -> None:
+    slots = up(1)
+    slots.accept(tasks(3, expected_s=0.001))
+    slots.recall(0)
+
+    spread = slots.stolen(0, [1, 3], [])  # the first and the last; the slot had just read the one between
+    again = slots.ended(0, [(2, CodeMissing())])
+
+    assert [(feed.number, feed.code) for feed in of(Feed, spread)] == [(4, b"function"), (5, None)]
+    assert [(feed.number, feed.code) for feed in of(Feed, again)] == [(6, b"function")]
+    assert not of(Deliver, again)
+    slots.check()
+    assert len(of(Deliver, slots.ended(0, [(4, VALUE), (5, VALUE), (6, VALUE)]))) == 3
+
+
+def test_a_call_that_was_not_run_for_want_of_its_function_can_be_given_back() -> None:
+    slots = up(1)
+    slots.accept(tasks(2, expected_s=0.001))
+
+    slots.drain()
+    effects = slots.stolen(0, [1], [(2, CodeMissing())])
+
+    assert [lease.task_id for lease in of(GiveBack, effects)[0].leases] == ["t1", "t0"]
+
+
+def test_a_dropped_call_is_not_fed_again_for_want_of_its_function() -> None:
+    slots = up(1)
+    slots.accept(tasks(2, expected_s=0.001))
+    slots.drop([Lease(TaskId("t1"), 1)])
+
+    assert of(Feed, slots.stolen(0, [1], [(2, CodeMissing())])) == [Feed(0, 3, CODE, b"p", b"function")]
+    slots.check()
+
+
+def test_a_slot_that_misses_a_function_that_came_with_the_call_is_condemned() -> None:
+    slots = up(1)
+    slots.accept(tasks(1))
+
+    assert slots.ended(0, [(1, CodeMissing())]) == [Kill(0)]
+    effects = slots.exited(0, [], [], Death("signal:SIGKILL"))
+
+    assert "missed a function that had come with its call" in of(Deliver, effects)[0].outcome.failure.message
+
+
 def test_a_function_that_the_store_has_no_more_ends_its_tasks() -> None:
     slots = up(1)
     slots.accept([task("a", digest="gone")])
@@ -194,6 +239,7 @@ def test_a_death_costs_one_task_an_attempt_and_the_unread_ones_run_elsewhere() -
     assert [outcome.failure is None for outcome in outcomes] == [True, False]
     crash = outcomes[1].failure
     assert (crash.kind, crash.type, crash.traceback) == (FailureKind.CRASHED, "signal:SIGSEGV", "last words")
+    assert crash.message == "the slot process died while it ran this task"
     assert of(Spawn, effects) == [Spawn(0, 0.0)]
     assert [slot for slot, _ in feeds(effects)] == [1]
     slots.check()
@@ -324,8 +370,57 @@ def test_output_is_bounded_per_second_and_counts_what_it_drops() -> None:
     output = Output()
 
     assert len(output.feed(b"line\n" * 300, now=1.0)) == 200
-    assert output.dropped == 100
+    assert output.take_dropped() == Dropped(lines=100, size_bytes=500)
     assert output.feed(b"line\n", now=2.0) == ["line"]
+    assert output.take_dropped() == Dropped()
+
+
+def test_the_tail_is_what_was_printed_since_the_last_answered_turn() -> None:
+    output = Output()
+
+    output.feed(b"of the first\n", now=0.0)
+    output.end_turn(1)
+
+    assert output.tail() == ""
+    output.feed(b"of the second\n", now=0.0)
+    assert output.tail() == "of the second"
+
+
+def test_output_that_is_read_after_its_turns_answer_is_told_apart_by_the_mark() -> None:
+    output = Output()
+
+    output.end_turn(1)
+    lines = output.feed(b"late\n" + mark(1) + b"of the second\n", now=0.0)
+
+    assert lines == ["late", "of the second"]
+    assert output.tail() == "of the second"
+
+
+def test_output_that_is_read_before_the_last_turns_answer_is_kept_behind_its_mark() -> None:
+    output = Output()
+
+    output.feed(b"of the first\n" + mark(1) + b"of the second\n", now=0.0)
+    output.end_turn(1)
+
+    assert output.tail() == "of the second"
+
+
+@pytest.mark.parametrize("cut", range(1, MARK_BYTES))
+def test_a_mark_may_come_in_two_parts(cut: int) -> None:
+    output = Output()
+    whole = b"first\n" + mark(905) + b"second\n"
+
+    lines = output.feed(whole[: 6 + cut], now=0.0) + output.feed(whole[6 + cut :], now=0.0)
+
+    assert (lines, output.tail()) == (["first", "second"], "second")
+
+
+def test_printed_zero_bytes_are_no_marks() -> None:
+    output = Output()
+
+    assert output.feed(b"\0\n\0regrow\n", now=0.0) == ["\0", "\0regrow"]
+    output.feed(b"\0", now=0.0)
+    assert output.feed(b"\n", now=0.0) == ["\0"]
 
 
 @dataclass
@@ -336,28 +431,39 @@ class ModelSlot:
     is_ready: bool = False
     unread: deque[int] = field(default_factory=deque)
     running: int | None = None
-    answers: list[tuple[int, Ended]] = field(default_factory=list)
+    answers: list[tuple[int, Answer]] = field(default_factory=list)
     known: set[Digest] = field(default_factory=set)
     carried: dict[int, Digest] = field(default_factory=dict)  # turns whose packets carry a function
+    digests: dict[int, Digest] = field(default_factory=dict)
 
-    def read(self) -> int:
-        """Take the next call."""
+    def read(self) -> None:
+        """Take the next call, and run it or answer that its function is missing."""
         turn = self.unread.popleft()
         if turn in self.carried:
             self.known.add(self.carried[turn])
-        return turn
+        if self.digests[turn] in self.known:
+            self.running = turn
+        else:
+            self.answers.append((turn, CodeMissing()))
 
-    def will_know(self, digest: Digest) -> bool:
-        """When it comes to a call fed now."""
-        return digest in self.known or any(self.carried.get(turn) == digest for turn in self.unread)
+    def forget(self) -> None:
+        """Lose every function, as by eviction."""
+        self.known.clear()
+
+    def end(self) -> None:
+        """Answer the running call."""
+        assert self.running is not None
+        self.answers.append((self.running, VALUE))
+        self.running = None
 
 
 class Schedules(RuleBasedStateMachine):
     """Random tasks, deaths, steals, recalls and drops; every task ends in exactly one way."""
 
-    @initialize(count=st.integers(1, 4))
-    def begin(self, count: int) -> None:
+    @initialize(count=st.integers(1, 4), chance=st.randoms(use_true_random=False))
+    def begin(self, count: int, chance: Random) -> None:
         self.core = Slots(count)
+        self.chance = chance
         self.model = [ModelSlot() for _ in range(count)]
         self.turns: dict[int, str] = {}
         self.asked: list[Digest] = []
@@ -382,8 +488,8 @@ class Schedules(RuleBasedStateMachine):
             case Feed(number, turn, digest, params, code):
                 slot = self.model[number]
                 assert slot.is_ready
-                assert code is not None or slot.will_know(digest), "the slot does not know this function"
                 slot.unread.append(turn)
+                slot.digests[turn] = digest
                 if code is not None:
                     slot.carried[turn] = digest
                 self.turns[turn] = params.decode()
@@ -404,12 +510,22 @@ class Schedules(RuleBasedStateMachine):
         return []
 
     def rob(self, number: int) -> list[int]:
-        slot = self.model[number]
-        stolen = list(slot.unread)
-        slot.unread.clear()
+        """Packets are taken one by one, from the front, while the slot may go on reading."""
+        slot, stolen = self.model[number], []
+        while slot.unread:
+            if slot.running is None and slot.is_ready and self.chance.random() < 0.3:
+                self.read(slot)
+            else:
+                stolen.append(slot.unread.popleft())
         return stolen
 
-    def take_answers(self, number: int) -> list[tuple[int, Ended]]:
+    def read(self, slot: ModelSlot) -> None:
+        slot.read()
+        if slot.running is not None:
+            name = self.turns[slot.running]
+            self.started[name] = self.started.get(name, 0) + 1
+
+    def take_answers(self, number: int) -> list[tuple[int, Answer]]:
         answers, self.model[number].answers = self.model[number].answers, []
         return answers
 
@@ -433,12 +549,13 @@ class Schedules(RuleBasedStateMachine):
         """A slot does its next step."""
         slot = data.draw(st.sampled_from(self.model))
         if slot.running is not None:
-            slot.answers.append((slot.running, VALUE))
-            slot.running = None
+            slot.end()
         elif slot.unread:
-            slot.running = slot.read()
-            name = self.turns[slot.running]
-            self.started[name] = self.started.get(name, 0) + 1
+            self.read(slot)
+
+    @rule(data=st.data())
+    def forget_functions(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self.model)).forget()
 
     @rule(data=st.data())
     def read_answers(self, data: st.DataObject) -> None:
@@ -505,10 +622,9 @@ class Schedules(RuleBasedStateMachine):
                     slot.is_ready = True
                     self.carry(self.core.ready(number))
                 elif slot.running is not None:
-                    slot.answers.append((slot.running, VALUE))
-                    slot.running = None
+                    slot.end()
                 elif slot.unread:
-                    slot.answers.append((slot.read(), VALUE))
+                    slot.read()
                 if self.model[number].is_ready:
                     self.carry(self.core.ended(number, self.take_answers(number)))
             if self.asked:

@@ -3,7 +3,17 @@
 import pytest
 
 from regrow.runtime.spec import AutoShutdown, Backoff, ChildState, Intensity, Restart, Strategy, SupervisorSpec
-from regrow.runtime.stimuli import Answered, Begin, DeleteChild, Resize, RestartChild, StartChild, TerminateChild
+from regrow.runtime.stimuli import (
+    Answered,
+    Begin,
+    DeleteChild,
+    Resize,
+    Respecified,
+    Respecify,
+    RestartChild,
+    StartChild,
+    TerminateChild,
+)
 from support.virtual_tree import CRASH, NORMAL, VirtualTree, child
 
 NO_BACKOFF = Backoff(min_s=0.0, give_up_after=1_000_000)
@@ -380,3 +390,64 @@ def test_a_child_of_a_pool_can_be_terminated_and_restarted():
     assert world.up() == ["w-1#1"]
     assert world.feed(RestartChild(2, "w-0")) == ["spawn w-0#2"]
     assert world.dies("w-1", CRASH) == ["spawn w-1#2"]
+
+
+# ---- what outlives the supervisor ----
+
+
+def specs_told(world):
+    return [effect.spec for effect in world.log if isinstance(effect, Respecified)]
+
+
+def test_a_resized_pool_says_what_spec_it_is_to_come_back_with():
+    world = pool(2)
+
+    world.feed(Resize(1, 4))
+    world.feed(Resize(2, 99))  # refused
+
+    assert [spec.size for spec in specs_told(world)] == [4]
+    assert [view.id for view in VirtualTree(specs_told(world)[0]).core.children()] == ["w-0", "w-1", "w-2", "w-3"]
+
+
+def test_a_respecified_child_is_started_with_its_new_arguments_and_its_supervisor_has_a_new_spec():
+    world = tree("a", "b")
+
+    world.feed(Respecify("b", 1, b"new"))
+    world.dies("b")
+
+    assert [view.spec.arguments for view in world.core.children()] == [b"\x80", b"new"]
+    assert [[one.arguments for one in spec.children] for spec in specs_told(world)] == [[b"\x80", b"new"]]
+    assert world.log[-2].spec.arguments == b"new"
+
+
+def test_the_same_arguments_again_are_no_change():
+    world = tree("a")
+
+    world.feed(Respecify("a", 1, b"new"))
+    world.feed(Respecify("a", 1, b"new"))
+
+    assert len(specs_told(world)) == 1
+
+
+def test_a_life_that_is_over_has_no_say_in_the_arguments_of_the_next():
+    world = tree("a")
+    world.dies("a")
+
+    world.feed(Respecify("a", 1, b"late"))
+    world.feed(Respecify("nobody", 1, b"late"))
+
+    assert world.core.children()[0].spec.arguments == b"\x80"
+    assert not specs_told(world)
+
+
+def test_what_an_operation_added_keeps_its_arguments_but_is_no_part_of_the_spec():
+    world = tree(child("a", restart=Restart.TRANSIENT))
+    world.dies("a", NORMAL)
+    world.feed(DeleteChild(1, "a"))
+    world.feed(StartChild(2, child("a")))  # by the name of one that the spec lists
+    world.becomes_ready("a")
+
+    world.feed(Respecify("a", 2, b"new"))
+
+    assert world.core.children()[0].spec.arguments == b"new"
+    assert not specs_told(world)

@@ -84,3 +84,15 @@ def test_a_release_wakes_all_and_a_closed_watch_leaves_nothing():
         return woken, waiting.is_released, len(waiting)
 
     assert asyncio.run(scenario()) == ((True, True, 2), True, 0)
+
+
+def test_who_waits_for_a_task_that_was_expected_in_vain_reads_it():
+    async def scenario():
+        waiting = Waiting()
+        waiting.expect(["a"])  # submitted anew under its key; it may have ended long ago
+        with waiting.watch(["a"]) as watch:
+            expected = watch.take()
+            waiting.forget(["a"])
+            return expected, await watch.hinted(1), watch.take()
+
+    assert asyncio.run(scenario()) == ([], True, ["a"])

@@ -19,8 +19,14 @@ from support.waiting import wait_until
 
 
 def pytest_configure() -> None:
-    """Orphans of any test become children of this process, where the guard sees them."""
+    """Orphans of any test become children of this process, where the guard sees them.
+
+    What programs inherit of signals is the same however the suite was started: nohup, say, would have them ignored.
+    """
     become_subreaper()
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,16 +9,15 @@ from typing import Final
 
 import msgspec
 
+from regrow.actors.addresses import address_of, listen
 from regrow.actors.dispatcher import Dispatcher
 from regrow.actors.settings import Settings
 from regrow.actors.system import (
     ROOT_INTENSITY,
     Places,
-    address_of,
     dispatcher_arguments,
     dispatcher_spec,
     greet_store,
-    listen,
     worker_arguments,
     workers_spec,
 )

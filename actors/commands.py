@@ -1,6 +1,5 @@
 """Shell: ``regrow up``, ``regrow dispatcher`` and ``regrow worker``."""
 
-import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -91,4 +90,3 @@ def _log_as(actor: str, settings: Settings) -> None:
     from regrow.runtime import events
 
     events.identify(actor, 1, settings.log_level)
-    sys.stdout.flush()

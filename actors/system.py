@@ -5,7 +5,6 @@ the root: the listening sockets (so a port stays, and callers wait instead of be
 the store (so a new one recovers the tasks of its former life at once).
 """
 
-import os
 import shutil
 import socket
 import tempfile
@@ -14,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
+from regrow.actors.addresses import address_of, listen, shown, url_of
 from regrow.actors.dispatcher import Dispatcher, DispatcherArguments
 from regrow.actors.embedded import EmbeddedArguments, EmbeddedStore
 from regrow.actors.events import Event
@@ -42,7 +41,6 @@ POOL_INTENSITY: Final = Intensity(10, 10.0)
 POOL_INTENSITY_PER_WORKER: Final = 5
 STORE_SHUTDOWN_S: Final = 30.0  # the store may have much to flush
 SETTLE_S: Final = 2.0  # after a drain, for what is left to be written
-BACKLOG: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,37 +101,6 @@ def find_places(settings: Settings) -> Places:
     )
 
 
-def url_of(listener: socket.socket) -> str:
-    """``http://127.0.0.1:8000``"""
-    return f"http://{_host_and_port(listener)}"
-
-
-def address_of(listener: socket.socket) -> str:
-    """``tcp://127.0.0.1:5555``"""
-    return f"tcp://{_host_and_port(listener)}"
-
-
-def _host_and_port(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def listen(host: str, port: int, flag: str) -> socket.socket:
-    """A listening socket.  Raises ConfigError that names the flag when the port cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"{flag} {port}: {os.strerror(error.errno or 0).lower()} on {host}; choose another, or 0 for a free one"
-        ) from None
-    return listener
-
-
 def fresh_run_directory(data_dir: Path) -> Path:
     """A private directory for sockets, with a short path; that of a former tree which was killed is removed."""
     note = data_dir / "run"
@@ -173,12 +140,6 @@ def say_facts(facts: StoreFacts) -> None:
         log.info(Event.STORE_FACTS, **fields)
     else:
         log.warning(Event.STORE_FACTS, **fields)
-
-
-def shown(url: str) -> str:
-    """The URL without user, password and options, for people and files."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def tree_spec(settings: Settings, places: Places, door: socket.socket) -> SupervisorSpec:

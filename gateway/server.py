@@ -15,6 +15,7 @@ from typing import Final
 import uvicorn
 import uvloop
 
+from regrow.actors.addresses import listen, shown, url_of
 from regrow.actors.astore import AsyncStore
 from regrow.actors.events import Event
 from regrow.actors.settings import GatewayArguments, Settings
@@ -53,7 +54,7 @@ class Gateway(AsyncActor[GatewayArguments, None]):
         app = make_app(settings, TreeOf(self.context) if self.context.tree else NoTree())
         if self.arguments.listening_fd is None:
             await greet(settings)
-            listener = own_listener(settings)
+            listener = listen(settings.host, settings.port, "--port")
         else:
             listener = socket.socket(fileno=self.arguments.listening_fd)
         allow_descriptors()
@@ -61,8 +62,7 @@ class Gateway(AsyncActor[GatewayArguments, None]):
         self._serving = asyncio.create_task(self._server.serve([listener]), name="http")
         self._serving.add_done_callback(self._ended)
         await self._accepting(self._server, self._serving)
-        host, port = listener.getsockname()[:2]
-        log.info(Event.GATEWAY_LISTENING, url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        log.info(Event.GATEWAY_LISTENING, url=url_of(listener))
 
     async def _accepting(self, server: "HttpServer", serving: asyncio.Task[None]) -> None:
         """Return when connections are accepted.  Raises what keeps the server from that."""
@@ -153,16 +153,9 @@ def allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def own_listener(settings: Settings) -> socket.socket:
-    """A listening socket of a gateway by itself.  Raises ConfigError when the port cannot be had."""
-    from regrow.actors.system import listen  # here, because a gateway in a tree needs nothing of it
-
-    return listen(settings.host, settings.port, "--port")
-
-
 async def greet(settings: Settings) -> None:
     """See that the store is there and fit.  Raises ConfigError."""
-    from regrow.actors.system import say_facts, shown
+    from regrow.actors.system import say_facts
 
     store = AsyncStore.connect(settings.redis_url)
     try:

@@ -10,7 +10,6 @@
     │  ├─ CallTimeout         the target lives but did not answer before the deadline
     │  └─ CallRefused         the target answered with an error: its code and message
     ├─ StartFailed            a child's init failed, ended or timed out
-    ├─ SupervisorGaveUp       a restart budget or a crash loop ended the tree
     ├─ InvalidTransition      a state machine was asked for a move that its table does not have
     └─ StoreError
        ├─ StoreUnavailable    the store does not answer now; try again later
@@ -73,12 +72,6 @@ class StartFailed(RegrowError):
     """A child did not finish its init."""
 
     code = "start_failed"
-
-
-class SupervisorGaveUp(RegrowError):
-    """A supervisor ended itself because restarting did not help."""
-
-    code = "gave_up"
 
 
 class InvalidTransition(RegrowError):

@@ -63,6 +63,9 @@ class Router(_Socket):
         self.socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._expect_silence(address)
         if fd is not None:
+            # ZeroMQ leaves a given socket as it is.  When a Router that is closing shares it with its successor, both are woken
+            # by one connection; the slower one's accept() would wait for the next one, and every socket of the process with it.
+            os.set_blocking(fd, False)
             self.socket.setsockopt(zmq.USE_FD, os.dup(fd))
         try:
             self.socket.bind(address)

@@ -92,18 +92,31 @@ def test_a_dealer_finds_a_router_that_restarts(address: str, ends: ExitStack) ->
     wait_until(lambda: dealer.send(b"2") and router.receive(), 5, "a frame sent after the restart arrives")
 
 
-def test_a_reserved_port_outlives_its_router_and_peers_wait_meanwhile(ends: ExitStack) -> None:
+def test_peers_of_a_reserved_port_wait_for_its_router_and_find_the_next(ends: ExitStack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         address = f"tcp://127.0.0.1:{reserved.getsockname()[1]}"
-        router = routed(ends, address, reserved.fileno())
-        assert router.address == address
-        router.close()
         dealer = dealt(ends, address, b"one")
         dealer.send(b"early")
+        router = routed(ends, address, reserved.fileno())
+        assert router.address == address
+        assert received(router) == [(b"one", b"early")]
 
+        router.close()
         router = routed(ends, address, reserved.fileno())
 
-        assert received(router) == [(b"one", b"early")]
+        wait_until(lambda: dealer.send(b"late") and router.receive(), 5, "the next router hears the same peer")
+
+
+def test_routers_that_share_a_port_do_not_hang_in_accept(ends: ExitStack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        address = f"tcp://127.0.0.1:{reserved.getsockname()[1]}"
+        routers = [routed(ends, address, reserved.fileno()) for _ in range(4)]  # all woken by each connection
+
+        for number in range(5):
+            dealt(ends, address, b"%d" % number).send(b"x")
+
+            heard = wait_until(lambda: [frame for router in routers for frame in router.receive()], 5, "it is heard")
+            assert heard == [(b"%d" % number, b"x")]
 
 
 def test_a_frame_above_the_bound_is_refused_and_the_router_lives_on(address: str, ends: ExitStack) -> None:

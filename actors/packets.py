@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from regrow.actors.limits import Limits
 from regrow.actors.task import Digest, Failure
 
 READY_NUMBER: Final = 0
@@ -15,11 +16,16 @@ SLOT_CACHE_BYTES: Final = 64 * 1024 * 1024  # function bytes that a slot keeps; 
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Run the function with this digest. ``code`` is sent when the worker does not believe that the slot knows it."""
+    """Run the function with this digest. ``code`` is sent when the worker does not believe that the slot knows it.
+
+    ``checksum``: CRC-32 of ``params``.
+    """
 
     digest: Digest
     params: bytes
     code: bytes | None = None
+    limits: Limits | None = None
+    checksum: int | None = None
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready", forbid_unknown_fields=True):
@@ -31,11 +37,12 @@ class CodeMissing(msgspec.Struct, frozen=True, array_like=True, tag="code_missin
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag="ended", forbid_unknown_fields=True):
-    """How a call ended: exactly one of ``value`` (pickled) and ``failure`` is set. ``ran_s`` is seconds in the slot."""
+    """How a call ended: exactly one of ``value`` (pickled, with its CRC-32) and ``failure`` is set. ``ran_s``: seconds in the slot."""
 
     value: bytes | None
     failure: Failure | None
     ran_s: float
+    checksum: int | None = None
 
 
 Answer = Ended | CodeMissing

@@ -3,9 +3,10 @@
 ::
 
     QUEUED ──CLAIM──▶ RUNNING ──SUCCEED──▶ COMPLETED
-      ▲  │               │
-      │  └──GIVE_UP──────┼───FAIL / GIVE_UP──▶ FAILED
-      └──CRASH, LOSE_WORKER, GIVE_BACK──┘
+     ▲  │                │
+     │  │                ├──FAIL, GIVE_UP, CANCEL──▶ FAILED
+     │  └─CANCEL, EXPIRE─┼──────────────────────────▶ FAILED
+     └───────────────────┴─ RETRY, CRASH, OOM, LOSE_WORKER, GIVE_BACK
 
 ``TRANSITIONS`` is the whole truth; the store's scripts enforce the same moves atomically, fenced by attempt and owner.
 """
@@ -42,18 +43,27 @@ class Move(StrEnum):
     CLAIM = "claim"  # a dispatcher takes it: attempt + 1, owner set
     SUCCEED = "succeed"  # its function returned
     FAIL = "fail"  # its function raised, or its payload or value cannot travel
+    RETRY = "retry"  # its function raised, and its retry policy has it tried again, later
     CRASH = "crash"  # its slot died and it may run again
+    OOM = "oom"  # it was killed for want of memory on the machine, and may run again, later
     LOSE_WORKER = "lose_worker"  # its worker was lost and it may run again
     GIVE_BACK = "give_back"  # it was claimed but never started
     GIVE_UP = "give_up"  # it has died too often, or must not run again
+    CANCEL = "cancel"  # somebody wants it no more
+    EXPIRE = "expire"  # it has not been started in time, or its deadline came while it was queued
 
 
 TRANSITIONS: Final = {
     (State.QUEUED, Move.CLAIM): State.RUNNING,
+    (State.QUEUED, Move.CANCEL): State.FAILED,
+    (State.QUEUED, Move.EXPIRE): State.FAILED,
     (State.RUNNING, Move.SUCCEED): State.COMPLETED,
     (State.RUNNING, Move.FAIL): State.FAILED,
     (State.RUNNING, Move.GIVE_UP): State.FAILED,
+    (State.RUNNING, Move.CANCEL): State.FAILED,
+    (State.RUNNING, Move.RETRY): State.QUEUED,
     (State.RUNNING, Move.CRASH): State.QUEUED,
+    (State.RUNNING, Move.OOM): State.QUEUED,
     (State.RUNNING, Move.LOSE_WORKER): State.QUEUED,
     (State.RUNNING, Move.GIVE_BACK): State.QUEUED,
 }
@@ -94,6 +104,7 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
     traceback: str = ""
     exception: bytes | None = None
+    types: tuple[str, ...] = ()  # of an exception: its class and the bases of that, for retry policies
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -155,11 +166,12 @@ class Claimed(msgspec.Struct, frozen=True):
     params: bytes
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """How one attempt ended, as its worker saw it.
 
-    Exactly one of the two is set. ``ran_s`` is the time that the slot spent on it, in seconds.
-    ``value`` is the pickled return value.
+    Exactly one of ``value`` and ``failure`` is set. ``ran_s`` is the time that the slot spent on it, in seconds.
+    ``value`` is the pickled return value, ``checksum`` its CRC-32, ``printed`` what it wrote to its standard output and
+    error, cut in the middle. ``is_victim``: it was killed for want of memory on the machine, and not for its own limit.
     """
 
     task_id: TaskId
@@ -167,6 +179,9 @@ class Outcome(msgspec.Struct, frozen=True):
     value: bytes | None = None
     failure: Failure | None = None
     ran_s: float = 0.0
+    printed: bytes = b""
+    checksum: int | None = None
+    is_victim: bool = False
 
 
 class Settlement(msgspec.Struct, frozen=True):

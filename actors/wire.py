@@ -27,9 +27,10 @@ from typing import Final
 
 import msgspec
 
+from regrow.actors.limits import Limits
 from regrow.actors.task import Digest, Outcome, TaskId, WorkerId
 
-PROTOCOL: Final = 1  # version of this file's meaning; a worker and a dispatcher must agree on it
+PROTOCOL: Final = 2  # version of this file's meaning; a worker and a dispatcher must agree on it
 BATCH_TASKS: Final = 512  # tasks or outcomes per message, at most
 BATCH_BYTES: Final = 4 * 1024 * 1024  # payload bytes per message, unless one item alone is larger
 
@@ -128,14 +129,20 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", forbid_unknown_fields=
     reason: str
 
 
-class TaskToRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One task, its function named by digest. ``expected_s``: recent run time of the function, ``None`` if unknown."""
+class TaskToRun(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One task, its function named by digest. ``expected_s``: recent run time of the function, ``None`` if unknown.
+
+    ``deadline_s``: seconds from now until it has to have ended, ``None``: no such time. ``checksum``: CRC-32 of ``params``.
+    """
 
     task_id: TaskId
     attempt: int
     digest: Digest
     params: bytes
     expected_s: float | None = None
+    checksum: int | None = None
+    limits: Limits | None = None
+    deadline_s: float | None = None
 
 
 class Run(msgspec.Struct, frozen=True, tag="run", forbid_unknown_fields=True):

@@ -1,9 +1,9 @@
 -- The legal moves of a task; every script that moves one starts with this text.  Equal to TRANSITIONS in task.py.
 local MOVES = {
-  QUEUED = {claim = "RUNNING"},
+  QUEUED = {claim = "RUNNING", cancel = "FAILED", expire = "FAILED"},
   RUNNING = {
-    succeed = "COMPLETED", fail = "FAILED", give_up = "FAILED",
-    crash = "QUEUED", lose_worker = "QUEUED", give_back = "QUEUED",
+    succeed = "COMPLETED", fail = "FAILED", give_up = "FAILED", cancel = "FAILED",
+    retry = "QUEUED", crash = "QUEUED", oom = "QUEUED", lose_worker = "QUEUED", give_back = "QUEUED",
   },
 }
 local TASK = "{regrow}:task:"

@@ -13,13 +13,15 @@ from redis import asyncio as redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError, RedisError
 
-from regrow.actors import keys, records
+from regrow.actors import keys, readings, records
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
-from regrow.actors.records import Argument, Counts, DispatcherRecord, Reply, SubmitVerdict
-from regrow.actors.scripts import SUBMIT, Script
+from regrow.actors.readings import Counts, Letter
+from regrow.actors.records import Argument, DispatcherRecord, Reply, SubmitVerdict
+from regrow.actors.scripts import CANCEL, FORGET, SUBMIT, Script
 from regrow.actors.store import (
     QUIET_S,
     TIMEOUT_S,
+    Hint,
     options,
     retry_pause_s,
     translated,
@@ -72,11 +74,16 @@ class AsyncStore:
 
     async def put_function(self, record: FunctionRecord, code: bytes) -> None:
         """Keep a function.  The official record goes last: where it can be read, all of the function is there."""
-        facts: dict[str, str | int] = {"digest": record.digest, "max_attempts": record.max_attempts}
+        facts = records.facts_of_function(record)
         with translated():
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.set(keys.code(record.digest), code)
+                pipe.sadd(keys.users(record.digest), record.function_id)
                 pipe.hset(keys.function_facts(record.function_id), mapping=cast("Any", facts))
+                if record.ttl_s is not None:
+                    due_ms = int(1000 * (record.registered_at + record.ttl_s))
+                    pipe.zadd(keys.FUNCTION_TIMERS, {record.function_id: due_ms})
+                    pipe.publish(keys.WAKE, Hint.DUE)
                 pipe.zadd(keys.FUNCTIONS, {record.function_id: record.registered_at})
                 await pipe.execute()
             await self._client.set(keys.function(record.function_id), _encode_function(record))
@@ -86,6 +93,13 @@ class AsyncStore:
         with translated():
             found = await self._client.get(keys.function(function_id))
         return None if found is None else _function(cast("bytes", found))
+
+    async def forget_function(self, function_id: FunctionId) -> bool:
+        """Delete a function; whether there was one.  Its tasks that were accepted still run.  May be repeated."""
+        with translated():
+            was_shown = await self._client.delete(keys.function(function_id))
+        (was_known,) = await self._run(FORGET, (), [function_id])
+        return bool(was_shown or was_known)
 
     async def list_functions(self, limit: int, after: FunctionId | None = None) -> list[FunctionRecord]:
         """Up to ``limit`` functions, oldest first; ``after``: the last one of the page before."""
@@ -113,9 +127,37 @@ class AsyncStore:
 
     async def read(self, ids: Sequence[TaskId], *, with_result: bool) -> list[TaskRecord | None]:
         """Tasks as they stand, in one round trip; ``None`` for unknown ones.  Values and failures only ``with_result``."""
-        fields = records.TASK_FIELDS + (records.RESULT_FIELDS if with_result else ())
+        fields = readings.TASK_FIELDS + (readings.RESULT_FIELDS if with_result else ())
         found = await self._values([("HMGET", keys.task(task_id), *fields) for task_id in ids])
-        return [records.task_of(task_id, values) for task_id, values in zip(ids, found, strict=True)]
+        return [readings.task_of(task_id, values) for task_id, values in zip(ids, found, strict=True)]
+
+    async def cancel(self, ids: Sequence[TaskId], retention_s: float) -> None:
+        """End these tasks, as far as they have not ended: their attempts' outcomes are refused from here on."""
+        await self._run(CANCEL, (keys.COUNTERS,), [int(1000 * retention_s), records.CANCELLED, *ids])
+
+    async def letters(self, limit: int, before_ms: float | None = None) -> list[tuple[TaskId, float]]:
+        """Dead letters, newest first, with the ms of their ends; ``before_ms``: of the last one of the page before."""
+        newest = "+inf" if before_ms is None else f"({before_ms:.0f}"
+        (found,) = await self._values(
+            [("ZREVRANGEBYSCORE", keys.DEAD, newest, "-inf", "WITHSCORES", "LIMIT", "0", str(limit))]
+        )
+        return [(TaskId(name.decode()), float(score)) for name, score in found]
+
+    async def letter(self, task_id: TaskId) -> Letter | None:
+        """What a dead letter was submitted with; ``None`` when there is no such letter."""
+        fields, score = await self._values(
+            [("HMGET", keys.task(task_id), *readings.LETTER_FIELDS), ("ZSCORE", keys.DEAD, task_id)]
+        )
+        return None if score is None else readings.letter_of(fields)
+
+    async def discard(self, ids: Sequence[TaskId]) -> int:
+        """These are letters no more, and lose their parameters; how many were."""
+        with translated():
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.zrem(keys.DEAD, *ids)
+                for task_id in ids:
+                    pipe.hdel(keys.task(task_id), "params")
+                return int((await pipe.execute())[0])
 
     async def dispatchers(self) -> list[DispatcherRecord]:
         """Every dispatcher that is registered, alive or silent; ``is_alive``: it has shown life within 3 s."""
@@ -143,11 +185,16 @@ class AsyncStore:
 
     async def counts(self) -> Counts:
         """Tasks now, and totals."""
-        counters, queued, holders = await self._values(
-            [("HGETALL", keys.COUNTERS), ("LLEN", keys.QUEUE), ("ZRANGE", keys.BEATS, "0", "-1")]
+        counters, queued, scheduled, holders = await self._values(
+            [
+                ("HGETALL", keys.COUNTERS),
+                ("LLEN", keys.QUEUE),
+                ("ZCARD", keys.SCHEDULED),
+                ("ZRANGE", keys.BEATS, "0", "-1"),
+            ]
         )
         held = await self._values([("HLEN", keys.leases(name.decode())) for name in holders])
-        return records.counts_of(counters, int(queued), sum(held))
+        return readings.counts_of(counters, int(queued), int(scheduled), sum(held))
 
     async def endings(self) -> AsyncGenerator[list[TaskId] | Reconnected]:
         """Endless: ids of tasks that ended, and a mark after each (re)connect.  Close it with ``aclosing``."""
@@ -180,9 +227,10 @@ class AsyncStore:
     async def _run(self, script: Script, names: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         with translated():
             try:
-                return cast("Reply", await self._client.evalsha(script.sha, len(names), *names, *arguments))
+                reply = await self._client.evalsha(script.sha, len(names), *names, *arguments)
             except NoScriptError:
-                return cast("Reply", await self._client.eval(script.text, len(names), *names, *arguments))
+                reply = await self._client.eval(script.text, len(names), *names, *arguments)
+        return cast("Reply", reply)
 
 
 async def _news(subscription: PubSub) -> AsyncGenerator[list[TaskId] | Reconnected]:

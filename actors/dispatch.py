@@ -11,6 +11,9 @@ workers in ``reception``. What is decided here:
   step with the store's.
 - A recall asks a worker for tasks that have waited for a slot for RECALL_AFTER_S, while another worker has a free one
   and the queue is empty.
+- What waits for its time (a delay, a retry, a deadline) waits in the store, which says when the next one is due: one timer
+  here, and one call when it is over or when somebody has said that it may be sooner.
+- What was cancelled has ended in the store already; its worker is told to drop it.
 - Draining: nothing is claimed or handed out, unstarted tasks are called back, and running ones are waited for. What
   still runs at the deadline stays leased: it may have been started, so only a later incarnation or an heir may judge
   it.
@@ -45,6 +48,9 @@ class Dispatch:
     _is_stuck: bool = False  # the queue's head did not fit last time
     _claims: int = 0
     _inheriting: set[str] = field(default_factory=set)
+    _due_at: float | None = None  # when something in the store is due, as far as known
+    _is_promoting: bool = False
+    _is_promotion_due: bool = False  # asked for while one was under way, which may not have seen what is new
     _orphans_until: float | None = None
     _stop_at: float | None = None
     _is_finished: bool = False
@@ -66,7 +72,13 @@ class Dispatch:
 
     def next_deadline(self) -> float | None:
         """When to fold a Tick, if nothing happens before."""
-        deadlines = [self.reception.next_deadline(), self._orphans_until, self._stop_at, self._next_recall()]
+        deadlines = [
+            self.reception.next_deadline(),
+            self._orphans_until,
+            self._stop_at,
+            self._due_at,
+            self._next_recall(),
+        ]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     def _take_in(self, stimulus: Stimulus, now: float) -> None:
@@ -81,12 +93,18 @@ class Dispatch:
             case stimuli.Tick():
                 self.reception.judge(now)
                 self._judge_orphans(now)
+                if self._due_at is not None and now >= self._due_at:
+                    self._promote()
             case stimuli.Suspended():
                 self.reception.excuse(now)
             case stimuli.Stop(grace_s):
                 self._stop(now + grace_s)
             case stimuli.Woken():
                 self._is_hungry = True
+            case stimuli.TimersChanged():
+                self._promote()
+            case stimuli.DropsWaiting():
+                self._effects.append(stimuli.FetchDrops())
             case stimuli.StoreLost(problem):
                 self._effects.append(Report(Event.STORE_LOST, {"problem": problem}, is_warning=True))
             case _:
@@ -107,6 +125,11 @@ class Dispatch:
                 self.leases.inherit(held)
                 fields: Fields = {"former": former, "leases": len(held)}
                 self._effects.append(Report(Event.LEASES_INHERITED, fields, is_warning=True))
+            case stimuli.Promoted(_, next_s):
+                self._promoted(None if next_s is None else now + next_s)
+            case stimuli.Dropped(drops):
+                for worker, names in self.leases.drop(drops).items():
+                    self._send(worker, wire.Drop(names))
             case stimuli.StoreBack(held, durability, is_durable):
                 promise: Fields = {"leases": len(held), "durability": durability}
                 self._effects.append(Report(Event.STORE_READY, promise, is_warning=not is_durable))
@@ -142,8 +165,23 @@ class Dispatch:
                 self._inheriting.add(former)
                 self._effects.append(stimuli.Inherit(former))
 
+    def _promote(self) -> None:
+        """One call at a time: its answer tells when the next time comes."""
+        self._due_at = None
+        self._is_promotion_due = self._is_promoting
+        if not self._is_promoting:
+            self._is_promoting = True
+            self._effects.append(stimuli.Promote())
+
+    def _promoted(self, due_at: float | None) -> None:
+        self._is_promoting = False
+        self._due_at = due_at
+        if self._is_promotion_due:
+            self._promote()
+
     def _store_back(self, held: list[Held], now: float) -> None:
         self._is_hungry = True
+        self._promote()
         if not self.reception.is_open:
             self.leases.orphans = {lease.task_id: lease for lease in held}
             self._orphans_until = now + self.identity.heartbeat.window_s if held else None

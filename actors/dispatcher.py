@@ -17,7 +17,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Iterable
-from typing import ClassVar, Final, assert_never
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -170,10 +170,8 @@ class Dispatcher(Actor[DispatcherArguments, None]):
                     self._report(effect)
                 case stimuli.Finished(is_clean):
                     self._finish(is_clean=is_clean)
-                case stimuli.Claim() | stimuli.Settle() | stimuli.FetchCode() | stimuli.Inherit():
-                    self._store.ask(effect)
                 case _:
-                    assert_never(effect)
+                    self._store.ask(effect)
         return failed
 
     def _demonitor(self, worker: WorkerId) -> None:

@@ -3,31 +3,40 @@
 ::
 
     function:<uuid>               string   JSON of a FunctionRecord: name, payload, digest ...; written last of its three
-    {regrow}:function:<uuid>      hash     digest, max_attempts: what the submit script needs to know
+    {regrow}:function:<uuid>      hash     digest, max_attempts, terms, ttl: what the submit script needs to know
     {regrow}:functions            zset     function id -> registered_at, for listing
+    {regrow}:function_timers      zset     function id -> when it expires unless it is called again, Unix ms
+    {regrow}:gone                 set      ids of expired functions whose official record is still to be deleted
     {regrow}:code:<digest>        string   a function's bytes
+    {regrow}:users:<digest>       set      ids of the functions that have these bytes
+    {regrow}:open                 hash     digest -> number of its tasks that have not ended: while there are any, the bytes stay
 
     {regrow}:task:<uuid>          hash     one task, see below
-    {regrow}:queue                list     ids of QUEUED tasks, front = left
+    {regrow}:queue                list     ids of QUEUED tasks, front = left; those that have ended meanwhile are ghosts, passed over
+    {regrow}:scheduled            zset     id -> due, Unix ms: QUEUED tasks that wait for their time
+    {regrow}:deadlines            zset     id -> when its time is over, Unix ms
+    {regrow}:dead                 zset     id -> finished, Unix ms: failed tasks that keep their parameters (dead letters)
     {regrow}:leases:<dispatcher>  hash     id -> attempt of the RUNNING tasks of one dispatcher
     {regrow}:claim:<dispatcher>   hash     id and task ids of its last claim, so that a repeated claim is the same claim
+    {regrow}:drops:<dispatcher>   list     "id attempt worker" of tasks that were cancelled while it had them
     {regrow}:counters             hash     what /metrics counts
 
     {regrow}:beats                zset     dispatcher -> last sign of life, Unix ms of the store
     {regrow}:dispatchers          hash     dispatcher -> its DispatcherRecord in msgpack
     {regrow}:workers:<dispatcher> string   its WorkerRecords in msgpack
 
-    {regrow}:wake                 channel  a hint: something was queued
+    {regrow}:wake                 channel  a hint: so many were queued; or "due": something waits for its time; or "drops"
     {regrow}:done                 channel  a hint: these ids ended, space-separated
 
-Invariant: a task is in the queue, or in one dispatcher's leases, or has ended; never in two of them, never in none.
+Invariant: a task is in the queue, or scheduled, or in one dispatcher's leases, or has ended; never in two of them, never in none.
 All keys but ``function:<uuid>`` share one hash tag, so each script stays in one slot and is one atomic move.
 
-Fields of a task: ``status function digest params size limit submitted attempt body`` from the submit; ``owner worker
-started inherited`` from the newest claim; ``deaths lost last history`` from settlements; ``finished kind value failure`` from
-the end, which also drops ``params`` and sets the expiry. Times are Unix milliseconds of the store; ``history`` is a msgpack
-list of ``[number, worker, started, ended, outcome]`` of the attempts that are over; the one in hand is ``attempt worker
-started``.
+Fields of a task: ``status function digest params size sum limit submitted attempt body`` from the submit, and where there is
+any ``terms`` (its function's) ``limits expires deadline``; ``owner worker started inherited`` from the newest claim; ``deaths
+lost ooms retried printed last history`` from settlements; ``finished kind value check failure`` from the end, which also drops
+``params`` (a dead letter's stay) and sets the expiry. ``sum`` and ``check`` are the CRC-32 of ``params`` and ``value``. Times
+are Unix milliseconds of the store; ``history`` is a msgpack list of ``[number, worker, started, ended, outcome]`` of the
+attempts that are over; the one in hand is ``attempt worker started``.
 
 An idempotency key is kept nowhere: its task's id is made from it, so it lives as long as the record. ``body`` is a digest of
 function, parameters and max_attempts, by which a repeated submit is told from another one under the same key; it is empty
@@ -40,6 +49,10 @@ from regrow.actors.task import Digest, FunctionId, TaskId
 
 FUNCTIONS: Final = "{regrow}:functions"
 QUEUE: Final = "{regrow}:queue"
+SCHEDULED: Final = "{regrow}:scheduled"
+DEAD: Final = "{regrow}:dead"
+GONE: Final = "{regrow}:gone"
+FUNCTION_TIMERS: Final = "{regrow}:function_timers"
 COUNTERS: Final = "{regrow}:counters"
 BEATS: Final = "{regrow}:beats"
 DISPATCHERS: Final = "{regrow}:dispatchers"
@@ -60,6 +73,16 @@ def function_facts(function_id: FunctionId) -> str:
 def code(digest: Digest) -> str:
     """A function's bytes."""
     return f"{{regrow}}:code:{digest}"
+
+
+def users(digest: Digest) -> str:
+    """The functions that have these bytes."""
+    return f"{{regrow}}:users:{digest}"
+
+
+def drops(dispatcher: str) -> str:
+    """What was cancelled while this dispatcher had it."""
+    return f"{{regrow}}:drops:{dispatcher}"
 
 
 def task(task_id: TaskId) -> str:

@@ -28,7 +28,7 @@ from regrow.actors import wire
 from regrow.actors.ledger import Key, Ledger
 from regrow.actors.placement import Durations, Lease, Seat, Seats
 from regrow.actors.records import Held
-from regrow.actors.task import Claimed, Failure, FailureKind, Move, Outcome, Settlement, TaskId, WorkerId
+from regrow.actors.task import Claimed, Drop, Failure, FailureKind, Move, Outcome, Settlement, TaskId, WorkerId
 from regrow.actors.wire import TaskToRun
 
 
@@ -127,6 +127,19 @@ class Leases:
             self._owe(lease, Move.LOSE_WORKER)
         return len(seat.leases)
 
+    def drop(self, drops: Iterable[Drop]) -> dict[WorkerId, list[wire.Lease]]:
+        """These were cancelled in the store.  Returns, by worker, what it is to be told: what it may have been sent."""
+        told: dict[WorkerId, list[wire.Lease]] = {}
+        for drop in drops:
+            seat = self.seats.get(drop.worker)
+            self._orphan(drop.task_id, drop.attempt)
+            if seat is None:
+                continue
+            seat.release(drop.task_id, drop.attempt)
+            self._unsend(drop)
+            told.setdefault(drop.worker, []).append(wire.Lease(drop.task_id, drop.attempt))
+        return told
+
     def inherit(self, held: Iterable[Held]) -> None:
         """These were another dispatcher's, which is silent."""
         for lease in held:
@@ -167,9 +180,22 @@ class Leases:
         for seat in self.seats:
             assert abs(seat.load_s - sum(lease.cost_s for lease in seat.leases.values())) < 1e-6
 
+    def _unsend(self, drop: Drop) -> None:
+        waiting = self._outbox.get(drop.worker, [])
+        waiting[:] = [task for task in waiting if (task.task_id, task.attempt) != (drop.task_id, drop.attempt)]
+
     def _hand(self, seat: Seat, claimed: Claimed, now: float) -> None:
         expected_s = self.durations.expected(claimed.digest)
-        task = TaskToRun(claimed.task_id, claimed.attempt, claimed.digest, claimed.params, expected_s)
+        task = TaskToRun(
+            claimed.task_id,
+            claimed.attempt,
+            claimed.digest,
+            claimed.params,
+            expected_s,
+            claimed.checksum,
+            claimed.limits,
+            claimed.deadline_s,
+        )
         seat.take(Lease.of(task, claimed.worker, now))
         self._outbox.setdefault(claimed.worker, []).append(task)
 
@@ -189,9 +215,14 @@ class Leases:
 
 
 def move_of(outcome: Outcome) -> Move:
-    """What an outcome does to its task: only the death of its slot leaves it another attempt."""
+    """What an outcome does to its task: a death that was not its own doing for certain leaves it another attempt.
+
+    So does an exception, if its function's retry policy says so; the store knows that.
+    """
     if outcome.failure is None:
         return Move.SUCCEED
+    if outcome.failure.kind is FailureKind.OOM and outcome.is_victim:
+        return Move.OOM
     return Move.CRASH if outcome.failure.kind is FailureKind.CRASHED else Move.FAIL
 
 

@@ -45,7 +45,7 @@ def _combined(first: Limits, second: Limits, choose: Callable[[Amount, Amount], 
     return Limits(**amounts)  # type: ignore[arg-type]  # each amount is of the type that its two sources have
 
 
-class Retry(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a task whose function raised is tried again. Other ends (a crash, a lost worker) have budgets of their own.
 
     The delay before retry n is ``backoff_s * factor ** (n - 1)``, at most ``max_backoff_s``, times a random factor within
@@ -70,3 +70,19 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 NO_TERMS: Final = Terms()
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What a single task may be submitted with, besides ``max_attempts``. Seconds from its submission.
+
+    ``delay_s``: not to be started before. ``expires_s``: not to be started for the first time after. ``deadline_s``: to have
+    ended by then, whatever its state.
+    """
+
+    limits: Limits | None = None
+    delay_s: float | None = None
+    expires_s: float | None = None
+    deadline_s: float | None = None
+
+
+NO_OPTIONS: Final = Options()

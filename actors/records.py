@@ -5,24 +5,25 @@ Nothing here talks to a server: functions make argument lists, and values from r
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import msgspec
 
+from regrow.actors.limits import NO_LIMITS, NO_OPTIONS, NO_TERMS, Limits, Options, Terms
 from regrow.actors.task import (
     MAX_LOST_WORKERS,
-    Attempt,
     Claimed,
     Digest,
+    Drop,
     Failure,
     FailureKind,
     FunctionId,
+    FunctionRecord,
     Move,
     NewTask,
     Settlement,
-    State,
     TaskId,
-    TaskRecord,
     Verdict,
     WorkerId,
     WorkerRecord,
@@ -92,30 +93,20 @@ class DispatcherRecord(msgspec.Struct, frozen=True):
     is_alive: bool = False
 
 
-class Counts(msgspec.Struct, frozen=True):
-    """Tasks now, and totals since the store was empty. ``failed`` is by kind, ``requeued`` by move."""
-
-    queued: int
-    running: int
-    submitted: int
-    completed: int
-    failed: dict[str, int]
-    requeued: dict[str, int]
-    stale_results: int
-    vanished: int
-
-
+encode_options = msgspec.msgpack.Encoder().encode
+_decode_terms = msgspec.msgpack.Decoder(Terms).decode
+_decode_limits = msgspec.msgpack.Decoder(Limits).decode
 encode_dispatcher = msgspec.msgpack.Encoder().encode
 decode_dispatcher = msgspec.msgpack.Decoder(DispatcherRecord).decode
 encode_workers = msgspec.msgpack.Encoder().encode
 decode_workers = msgspec.msgpack.Decoder(list[WorkerRecord]).decode
 _encode_failure = msgspec.msgpack.Encoder().encode
-_decode_failure = msgspec.msgpack.Decoder(Failure).decode
-_decode_history = msgspec.msgpack.Decoder(list[tuple[int, str, int, int, str]]).decode
 
+CLAIMED_VALUES: Final = 10  # that claim.lua answers per task
 SUBMIT_VERDICTS: Final = dict(enumerate(SubmitVerdict, 1))  # in the order of the numbers that submit.lua answers
 SETTLE_VERDICTS: Final = {1: Verdict.STORED, 2: Verdict.REQUEUED, 3: Verdict.STALE, 4: Verdict.VANISHED}
-SETTLING: Final = frozenset({Move.SUCCEED, Move.FAIL, Move.CRASH, Move.LOSE_WORKER, Move.GIVE_BACK})
+SETTLING: Final = frozenset({Move.SUCCEED, Move.FAIL, Move.CRASH, Move.OOM, Move.LOSE_WORKER, Move.GIVE_BACK})
+CANCELLED: Final = msgspec.msgpack.encode(Failure(FailureKind.CANCELLED, "Cancelled", "the task was cancelled"))
 
 
 def batches(items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[Sequence[T]]:
@@ -136,14 +127,38 @@ def submit_arguments(tasks: Sequence[NewTask], max_queued: int) -> list[Argument
     arguments: list[Argument] = [max_queued]
     for task in tasks:
         limit = "" if task.max_attempts is None else task.max_attempts
-        arguments += (task.task_id, task.function_id, task.params, limit, task.body)
+        checksum = "" if task.checksum is None else task.checksum
+        options = b"" if task.options is NO_OPTIONS else _packed(task.options)
+        arguments += (task.task_id, task.function_id, task.params, limit, task.body, checksum, options)
     return arguments
 
 
+def _packed(options: Options) -> bytes:
+    """For submit.lua: what there is of it, times in whole ms."""
+    times = {"delay": options.delay_s, "expires": options.expires_s, "deadline": options.deadline_s}
+    packed: dict[str, int | bytes] = {name: int(1000 * time) for name, time in times.items() if time is not None}
+    return encode_options(packed | ({} if options.limits is None else {"limits": encode_options(options.limits)}))
+
+
+def facts_of_function(record: FunctionRecord) -> dict[str, str | int | bytes]:
+    """What scripts read of a function; terms and ttl only where it has any."""
+    facts: dict[str, str | int | bytes] = {"digest": record.digest, "max_attempts": record.max_attempts}
+    if record.terms != NO_TERMS:
+        facts["terms"] = encode_options(record.terms)
+    if record.ttl_s is not None:
+        facts["ttl"] = int(1000 * record.ttl_s)
+    return facts
+
+
 def claim_arguments(
-    dispatcher: str, claim_id: str, shares: Sequence[Share], expected_s: dict[Digest, float], max_bytes: int
+    dispatcher: str,
+    claim_id: str,
+    shares: Sequence[Share],
+    expected_s: dict[Digest, float],
+    max_bytes: int,
+    retention_s: float,
 ) -> list[Argument]:
-    """For claim.lua.  Times go as whole microseconds, at least one."""
+    """For claim.lua.  Run times go as whole microseconds, at least one."""
     free = sum(share.free for share in shares)
     may_go_ahead = bool(expected_s) and any(share.ahead_s > 0 for share in shares)
     most = BATCH_TASKS if may_go_ahead else min(free, BATCH_TASKS)
@@ -152,17 +167,53 @@ def claim_arguments(
         arguments += (share.worker, share.free, int(share.ahead_s * 1e6))
     for digest, run_s in expected_s.items():
         arguments += (digest, max(1, int(run_s * 1e6)))
+    arguments.append(int(retention_s * 1000))
     return arguments
 
 
 def claim_of(reply: Reply) -> Claim:
-    """From claim.lua: tasks still queued, then five values per task."""
-    values = iter(reply[1:])
-    tasks = [
-        Claimed(TaskId(_text(task_id)), int(attempt), WorkerId(_text(worker)), Digest(_text(digest)), _bytes(params))
-        for task_id, attempt, worker, digest, params in zip(values, values, values, values, values, strict=True)
-    ]
+    """From claim.lua: tasks still queued, then CLAIMED_VALUES values per task."""
+    tasks = [_claimed(reply[at : at + CLAIMED_VALUES]) for at in range(1, len(reply), CLAIMED_VALUES)]
     return Claim(tasks, int(reply[0]))
+
+
+def _claimed(values: Sequence[bytes | int]) -> Claimed:
+    task_id, attempt, worker, digest, params, checksum, limit, terms, limits, deadline_ms = values
+    return Claimed(
+        TaskId(_text(task_id)),
+        int(attempt),
+        WorkerId(_text(worker)),
+        Digest(_text(digest)),
+        _bytes(params),
+        checksum=int(checksum) if checksum else None,
+        may_run_again=limit != b"1",
+        limits=_limits(_bytes(terms), _bytes(limits)) if terms or limits else None,
+        deadline_s=int(deadline_ms) / 1000 if deadline_ms != b"" else None,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _limits(terms: bytes, limits: bytes) -> Limits | None:
+    """The task's own limits over those of its function's terms; damaged ones are none."""
+    try:
+        base = _decode_terms(terms).limits if terms else NO_LIMITS
+        own = _decode_limits(limits) if limits else NO_LIMITS
+    except msgspec.MsgspecError:
+        return None
+    found = own.over(base)
+    return None if found == NO_LIMITS else found
+
+
+def due_of(reply: Reply) -> tuple[int, float | None, list[FunctionId]]:
+    """From due.lua: tasks queued, seconds until it is to be asked again (``None``: nothing waits), functions that are gone."""
+    moved, next_ms, *gone = reply
+    return int(moved), None if int(next_ms) < 0 else int(next_ms) / 1000, [FunctionId(_text(name)) for name in gone]
+
+
+def drops_of(lines: Sequence[bytes]) -> list[Drop]:
+    """From {regrow}:drops:<dispatcher>."""
+    parts = [line.decode().split(" ", 2) for line in lines]
+    return [Drop(TaskId(task_id), int(attempt), WorkerId(worker)) for task_id, attempt, worker in parts]
 
 
 def held_of(reply: Reply) -> list[Held]:
@@ -174,12 +225,17 @@ def held_of(reply: Reply) -> list[Held]:
     ]
 
 
-def settle_arguments(dispatcher: str, settlements: Sequence[Settlement], retention_s: float) -> list[Argument]:
-    """For settle.lua.  ValueError for a move that settles nothing, or that came without what it has to bring."""
-    arguments: list[Argument] = [dispatcher, int(retention_s * 1000), MAX_LOST_WORKERS]
+def settle_arguments(
+    dispatcher: str, settlements: Sequence[Settlement], retention_s: float, noise: float
+) -> list[Argument]:
+    """For settle.lua.  ``noise``: random, 0 to 1.  ValueError for a move that settles nothing, or lacks what it has to bring."""
+    arguments: list[Argument] = [dispatcher, int(retention_s * 1000), MAX_LOST_WORKERS, noise]
     for settlement in settlements:
         kind, blob = _ending(settlement)
-        arguments += (settlement.task_id, settlement.attempt, str(settlement.move), kind, blob)
+        outcome = settlement.outcome
+        printed = b"" if outcome is None else outcome.printed
+        check = "" if outcome is None or outcome.checksum is None else outcome.checksum
+        arguments += (settlement.task_id, settlement.attempt, str(settlement.move), kind, blob, printed, check)
     return arguments
 
 
@@ -189,8 +245,10 @@ def settlement_bytes(settlement: Settlement) -> int:
     if outcome is None:
         return 0
     if outcome.value is not None:
-        return len(outcome.value)
-    return len(outcome.failure.exception or b"") + len(outcome.failure.traceback) if outcome.failure else 0
+        return len(outcome.value) + len(outcome.printed)
+    failure = outcome.failure
+    text = len(failure.exception or b"") + len(failure.traceback) if failure else 0
+    return text + len(outcome.printed)
 
 
 def _ending(settlement: Settlement) -> tuple[str, bytes]:
@@ -202,7 +260,7 @@ def _ending(settlement: Settlement) -> tuple[str, bytes]:
         return FailureKind.WORKER_LOST, _encode_failure(_lost(settlement.worker))
     if move is Move.SUCCEED and outcome is not None and outcome.value is not None:
         return COMPLETED, outcome.value
-    if move in (Move.FAIL, Move.CRASH) and outcome is not None and outcome.failure is not None:
+    if move in (Move.FAIL, Move.CRASH, Move.OOM) and outcome is not None and outcome.failure is not None:
         return outcome.failure.kind, _encode_failure(outcome.failure)
     raise ValueError(f"task {settlement.task_id}: {move} cannot be settled with outcome {outcome}")
 
@@ -210,61 +268,6 @@ def _ending(settlement: Settlement) -> tuple[str, bytes]:
 def _lost(worker: WorkerId) -> Failure:
     text = f"worker {worker} was lost while it had this task, and the task may not be started again"
     return Failure(FailureKind.WORKER_LOST, "WorkerLost", text)
-
-
-TASK_FIELDS: Final = ("function", "status", "submitted", "finished", "history", "attempt", "worker", "started", "kind")
-RESULT_FIELDS: Final = ("value", "failure")
-
-
-def task_of(task_id: TaskId, reply: Sequence[bytes | None]) -> TaskRecord | None:
-    """From HMGET of TASK_FIELDS, with or without RESULT_FIELDS; ``None`` when there is no such task."""
-    function, status, submitted, finished, history, attempt, worker, started, kind, *result = reply
-    if function is None or status is None or submitted is None:
-        return None
-    value, failure = result or (None, None)
-    attempts = [Attempt(n, who, begun / 1000, ended / 1000, how) for n, who, begun, ended, how in _past(history)]
-    if status == b"RUNNING" and worker is not None and started is not None and attempt is not None:
-        attempts.append(Attempt(int(attempt), worker.decode(), int(started) / 1000))
-    return TaskRecord(
-        task_id=task_id,
-        function_id=FunctionId(function.decode()),
-        status=State(status.decode()),
-        submitted_at=int(submitted) / 1000,
-        finished_at=None if finished is None else int(finished) / 1000,
-        attempts=tuple(attempts),
-        value=value,
-        failure=_failure(failure, kind),
-    )
-
-
-def _past(history: bytes | None) -> list[tuple[int, str, int, int, str]]:
-    return [] if history is None else _decode_history(history)
-
-
-def _failure(blob: bytes | None, kind: bytes | None) -> Failure | None:
-    """The last attempt's failure, under the kind that the store decided on: ``quarantined``, say, for the last of many crashes."""
-    if blob is None or kind is None:
-        return None
-    return msgspec.structs.replace(_decode_failure(blob), kind=FailureKind(kind.decode()))
-
-
-def counts_of(counters: dict[bytes, bytes], queued: int, running: int) -> Counts:
-    """From the hash of counters."""
-    totals = {name.decode(): int(number) for name, number in counters.items()}
-    return Counts(
-        queued=queued,
-        running=running,
-        submitted=totals.get("submitted", 0),
-        completed=totals.get("completed", 0),
-        failed=_under("failed:", totals),
-        requeued=_under("requeued:", totals),
-        stale_results=totals.get("stale_results_total", 0),
-        vanished=totals.get("vanished", 0),
-    )
-
-
-def _under(prefix: str, totals: dict[str, int]) -> dict[str, int]:
-    return {name.removeprefix(prefix): number for name, number in totals.items() if name.startswith(prefix)}
 
 
 def _text(value: bytes | int) -> str:

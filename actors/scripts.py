@@ -5,12 +5,15 @@ from importlib.resources import files
 
 
 class Script:
-    """One script, the table of legal moves in front. It is sent by digest, and whole only to a server that does not know it."""
+    """One script, with what it shares with others in front. It is sent by digest, and whole only to a server that does not know it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *shared: str) -> None:
         folder = files("regrow.actors") / "lua"
-        self.text = (folder / "moves.lua").read_text() + (folder / f"{name}.lua").read_text()
+        self.text = "".join((folder / f"{part}.lua").read_text() for part in ("moves", *shared, name))
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-SUBMIT, CLAIM, SETTLE, BEAT, INHERIT = (Script(name) for name in ("submit", "claim", "settle", "beat", "inherit"))
+SUBMIT, BEAT, INHERIT = (Script(name) for name in ("submit", "beat", "inherit"))
+CLAIM, SETTLE, CANCEL, DUE, FORGET = (
+    Script(name, "endings") for name in ("claim", "settle", "cancel", "due", "forget")
+)

@@ -14,7 +14,7 @@ import msgspec
 
 from regrow.actors.events import Event
 from regrow.actors.records import Held, Share
-from regrow.actors.task import Claimed, Digest, Settlement, Verdict, WorkerId
+from regrow.actors.task import Claimed, Digest, Drop, Settlement, Verdict, WorkerId
 from regrow.actors.wire import FromWorker, Run, ToWorker
 
 Fields = dict[str, str | int | float]
@@ -43,6 +43,14 @@ class Undelivered(msgspec.Struct, frozen=True):
 
 class Woken(msgspec.Struct, frozen=True):
     """The store's queue may have tasks."""
+
+
+class TimersChanged(msgspec.Struct, frozen=True):
+    """The store may have tasks whose time comes sooner than what we know of."""
+
+
+class DropsWaiting(msgspec.Struct, frozen=True):
+    """Tasks that we have may have been cancelled."""
 
 
 class ClaimAnswered(msgspec.Struct, frozen=True):
@@ -78,6 +86,19 @@ class Inherited(msgspec.Struct, frozen=True):
     held: list[Held]
 
 
+class Promoted(msgspec.Struct, frozen=True):
+    """Answer to Promote.  ``next_s``: seconds until something else is due, None if nothing waits."""
+
+    moved: int
+    next_s: float | None
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """Answer to FetchDrops: these were cancelled."""
+
+    drops: list[Drop]
+
+
 class StoreLost(msgspec.Struct, frozen=True):
     """The store does not answer; the call in hand is being repeated."""
 
@@ -111,8 +132,9 @@ class Stop(msgspec.Struct, frozen=True):
     grace_s: float
 
 
-Answer = ClaimAnswered | SettleAnswered | CodeFetched | Pulsed | Inherited | StoreBack
-Stimulus = WorkerSaid | WorkerDown | Undelivered | Woken | StoreLost | Tick | Suspended | Stop | Answer
+Answer = ClaimAnswered | SettleAnswered | CodeFetched | Pulsed | Inherited | Promoted | Dropped | StoreBack
+Hint = Woken | TimersChanged | DropsWaiting
+Stimulus = WorkerSaid | WorkerDown | Undelivered | Hint | StoreLost | Tick | Suspended | Stop | Answer
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -139,6 +161,14 @@ class Inherit(msgspec.Struct, frozen=True):
     """Take over the leases of a silent dispatcher."""
 
     former: str
+
+
+class Promote(msgspec.Struct, frozen=True):
+    """Queue what has waited for its time, end what is overdue."""
+
+
+class FetchDrops(msgspec.Struct, frozen=True):
+    """Read which of our tasks were cancelled."""
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -175,5 +205,5 @@ class Finished(msgspec.Struct, frozen=True):
     is_clean: bool
 
 
-StoreEffect = Claim | Settle | FetchCode | Inherit
+StoreEffect = Claim | Settle | FetchCode | Inherit | Promote | FetchDrops
 Effect = StoreEffect | Send | Monitor | Demonitor | Report | Finished

@@ -9,11 +9,13 @@ gateway's asynchronous side of the same.
 """
 
 import os
+import random
 import re
 import select
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from typing import Any, Final, Self, cast
 
 import redis
@@ -26,8 +28,8 @@ from redis.retry import Retry
 from regrow.actors import keys, records
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.records import Argument, Claim, DispatcherRecord, Held, Pulse, Reply, Share
-from regrow.actors.scripts import BEAT, CLAIM, INHERIT, SETTLE, Script
-from regrow.actors.task import RETENTION_S, Digest, Move, Settlement, TaskId, Verdict, WorkerId, WorkerRecord
+from regrow.actors.scripts import BEAT, CLAIM, DUE, INHERIT, SETTLE, Script
+from regrow.actors.task import RETENTION_S, Digest, Drop, Move, Settlement, TaskId, Verdict, WorkerId, WorkerRecord
 from regrow.actors.wire import BATCH_TASKS
 from regrow.runtime.errors import ConfigError, StoreError, StoreUnavailable
 
@@ -120,14 +122,14 @@ class Store:
     ) -> Claim:
         """Take tasks from the queue for these workers, at most BATCH_TASKS and ``max_bytes`` of parameters, but one in any case."""
         names = (keys.QUEUE, keys.leases(dispatcher), keys.claim(dispatcher), keys.BEATS, keys.COUNTERS)
-        arguments = records.claim_arguments(dispatcher, claim_id, shares, expected_s, max_bytes)
+        arguments = records.claim_arguments(dispatcher, claim_id, shares, expected_s, max_bytes, self._retention_s)
         return records.claim_of(self._run(CLAIM, names, arguments))
 
     def settle(self, dispatcher: str, settlements: list[Settlement]) -> list[Verdict]:
         """Write how attempts ended; verdicts in their order.  What is queued again stands at the front in that order too."""
         verdicts: list[Verdict] = []
         for batch in reversed(list(records.batches(settlements, records.settlement_bytes))):
-            arguments = records.settle_arguments(dispatcher, batch, self._retention_s)
+            arguments = records.settle_arguments(dispatcher, batch, self._retention_s, random.random())
             reply = self._run(SETTLE, (keys.QUEUE, keys.leases(dispatcher), keys.COUNTERS), arguments)
             verdicts = [records.SETTLE_VERDICTS[int(number)] for number in reply] + verdicts
         return verdicts
@@ -150,7 +152,7 @@ class Store:
         name = dispatcher.dispatcher
         reply = self._run(
             BEAT,
-            (keys.BEATS, keys.DISPATCHERS, keys.workers(name), keys.QUEUE),
+            (keys.BEATS, keys.DISPATCHERS, keys.workers(name), keys.QUEUE, keys.COUNTERS),
             [
                 name,
                 records.encode_dispatcher(dispatcher),
@@ -160,6 +162,26 @@ class Store:
             ],
         )
         return Pulse(int(reply[0]), [cast("bytes", other).decode() for other in reply[1:]])
+
+    def promote(self) -> tuple[int, float | None]:
+        """Queue what has waited for its time, and end what is overdue: how many were queued, and seconds until the next time."""
+        reply = self._run(DUE, (keys.QUEUE, keys.COUNTERS), [int(self._retention_s * 1000), BATCH_TASKS])
+        moved, next_s, gone = records.due_of(reply)
+        if gone:
+            with translated():
+                self._client.delete(*map(keys.function, gone))
+                self._client.srem(keys.GONE, *gone)
+        return moved, next_s
+
+    def drops(self, dispatcher: str) -> list[Drop]:
+        """What was cancelled while this dispatcher had it, since this was last asked.
+
+        Where the answer is lost, reading the leases afresh tells the same.
+        """
+        with translated(), self._client.pipeline(transaction=True) as pipe:
+            pipe.lrange(keys.drops(dispatcher), 0, -1)
+            pipe.delete(keys.drops(dispatcher))
+            return records.drops_of(pipe.execute()[0])
 
     def inherit(self, dispatcher: str, from_dispatcher: str) -> list[Held]:
         """Take over the leases of a dispatcher that has been silent for 3 s; nothing if it has not.
@@ -231,8 +253,20 @@ class Store:
                 return cast("Reply", self._client.eval(script.text, len(names), *names, *arguments))
 
 
+class Hint(StrEnum):
+    """What a dispatcher may want to look at."""
+
+    WORK = "work"  # something was queued
+    DUE = "due"  # something waits for its time
+    DROPS = "drops"  # something that ran was cancelled
+
+
+HINTS: Final = {hint.value.encode(): hint for hint in (Hint.DUE, Hint.DROPS)}
+
+
 class Wakes:
-    """An endless iterator for a thread of its own: one item per hint, and one after each (re)connect, for what was missed.
+    """An endless iterator for a thread of its own: the hints that have come, and all of them after each (re)connect, for
+    what was missed.
 
     Iterate once. ``close`` may be called from any thread and ends the iteration at once.
     """
@@ -243,14 +277,14 @@ class Wakes:
         self._closing = threading.Event()
         self._closed = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
-    def __iter__(self) -> Iterator[None]:
+    def __iter__(self) -> Iterator[set[Hint]]:
         failures = 0
         try:
             while not self._closing.is_set():
                 with suppress(RedisError, OSError):
-                    for _ in self._hints():
+                    for hints in self._hints():
                         failures = 0
-                        yield
+                        yield hints
                 failures += 1
                 self._closing.wait(retry_pause_s(failures))
         finally:
@@ -266,13 +300,13 @@ class Wakes:
                 self._closing.set()
                 os.eventfd_write(self._closed, 1)
 
-    def _hints(self) -> Iterator[None]:
+    def _hints(self) -> Iterator[set[Hint]]:
         """Of one connection, until it fails or falls silent (RedisError), or until we are closed."""
         with PubSub(self._client.connection_pool) as subscription:
             subscription.subscribe(keys.WAKE)
             while self._waited(subscription):
-                if "message" in heard(subscription):
-                    yield
+                if hints := heard(subscription):
+                    yield hints
 
     def _waited(self, subscription: PubSub) -> bool:
         """True: there is something to read.  False: we are closed.  Silence is broken by a PING, which has to be answered."""
@@ -289,9 +323,12 @@ class Wakes:
         raise redis.TimeoutError("a subscription does not answer")
 
 
-def heard(subscription: PubSub) -> set[str]:
-    """Everything that has arrived: "message" for hints, and also for a subscription begun (anew): hints may have been missed."""
-    kinds: set[str] = set()
+def heard(subscription: PubSub) -> set[Hint]:
+    """What has arrived; a subscription that has begun (anew) may have missed anything."""
+    hints: set[Hint] = set()
     while (message := subscription.get_message(timeout=0)) is not None:
-        kinds.add("message" if message["type"] == "subscribe" else message["type"])
-    return kinds
+        if message["type"] == "subscribe":
+            hints |= set(Hint)
+        elif message["type"] == "message":
+            hints.add(HINTS.get(message["data"], Hint.WORK))
+    return hints

@@ -23,13 +23,18 @@ from regrow.actors import stimuli
 from regrow.actors.facts import StoreFacts
 from regrow.actors.records import DispatcherRecord
 from regrow.actors.stimuli import Stimulus, StoreEffect
-from regrow.actors.store import Store
+from regrow.actors.store import Hint, Store
 from regrow.actors.task import WorkerRecord
 from regrow.actors.wire import BATCH_BYTES
 from regrow.runtime.backoff import delay_s
 from regrow.runtime.errors import StoreUnavailable
 from regrow.runtime.spec import Backoff
 
+HINTS: Final[dict[Hint, Stimulus]] = {
+    Hint.WORK: stimuli.Woken(),
+    Hint.DUE: stimuli.TimersChanged(),
+    Hint.DROPS: stimuli.DropsWaiting(),
+}
 RETRY: Final = Backoff(min_s=0.02, max_s=1.0)  # pauses between tries of one call
 CLAIM_BYTES: Final = 4 * BATCH_BYTES  # parameters per claim, unless one task alone has more
 CLOSE_S: Final = 1.0  # how long ``close`` waits for each thread
@@ -110,8 +115,9 @@ class StoreThread:
             self._store.close()
 
     def _listen(self) -> None:
-        for _ in self._wakes:
-            self._deliver(stimuli.Woken())
+        for hints in self._wakes:
+            for hint in hints:
+                self._deliver(HINTS[hint])
 
     def _reread(self, facts: StoreFacts) -> None:
         held, _ = self._until_answered(lambda: self._store.leases(self._dispatcher))
@@ -142,6 +148,10 @@ class StoreThread:
                 return stimuli.CodeFetched(store.code(digests))
             case stimuli.Inherit(former):
                 return stimuli.Inherited(former, store.inherit(us, former))
+            case stimuli.Promote():
+                return stimuli.Promoted(*store.promote())
+            case stimuli.FetchDrops():
+                return stimuli.Dropped(store.drops(us))
             case Pulse(dispatcher, workers):
                 pulse = store.beat(dispatcher, workers)
                 return stimuli.Pulsed(pulse.queued, pulse.silent)

@@ -16,6 +16,7 @@ from typing import Final, NewType
 
 import msgspec
 
+from regrow.actors.limits import NO_OPTIONS, NO_TERMS, Limits, Options, Terms
 from regrow.runtime.errors import InvalidTransition
 
 TaskId = NewType("TaskId", str)  # UUID4 text
@@ -128,6 +129,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...] = ()
     value: bytes | None = None
     failure: Failure | None = None
+    printed: bytes | None = None  # what the last attempt wrote to its standard output and error
 
 
 class NewTask(msgspec.Struct, frozen=True):
@@ -141,6 +143,8 @@ class NewTask(msgspec.Struct, frozen=True):
     params: bytes  # pickle of ((args...), {kwargs})
     max_attempts: int | None = None  # None: the function's
     body: bytes = b""
+    checksum: int | None = None  # CRC-32 of ``params``
+    options: Options = NO_OPTIONS
 
 
 class FunctionRecord(msgspec.Struct, frozen=True):
@@ -154,6 +158,8 @@ class FunctionRecord(msgspec.Struct, frozen=True):
     registered_at: float
     max_attempts: int = MAX_ATTEMPTS
     modules: tuple[str, ...] = ()  # modules that its pickle refers to by name
+    terms: Terms = NO_TERMS
+    ttl_s: float | None = None  # seconds without a call after which it is deleted
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -164,6 +170,10 @@ class Claimed(msgspec.Struct, frozen=True):
     worker: WorkerId
     digest: Digest
     params: bytes
+    checksum: int | None = None  # CRC-32 of ``params``
+    may_run_again: bool = True  # should its slot or worker die
+    limits: Limits | None = None  # the task's own over its function's
+    deadline_s: float | None = None  # seconds from the claim
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -189,11 +199,17 @@ class Settlement(msgspec.Struct, frozen=True):
 
     task_id: TaskId
     attempt: int
-    move: (
-        Move  # SUCCEED, FAIL, CRASH, LOSE_WORKER or GIVE_BACK; the store turns it into GIVE_UP where a limit is reached
-    )
+    move: Move  # one of records.SETTLING; the store turns it into GIVE_UP or RETRY where a limit or a policy says so
     worker: WorkerId
     outcome: Outcome | None = None
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """A task that was cancelled while ``worker`` had it, under this attempt."""
+
+    task_id: TaskId
+    attempt: int
+    worker: WorkerId
 
 
 class Verdict(StrEnum):

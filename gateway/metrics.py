@@ -23,7 +23,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from regrow.actors.records import Counts
+from regrow.actors.readings import Counts
 from regrow.actors.task import WorkerRecord
 from regrow.gateway.guard import App, Receive, Scope, Send
 

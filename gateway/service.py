@@ -14,7 +14,8 @@ from typing import Final, Protocol, TypeVar
 from regrow.actors import function
 from regrow.actors.astore import AsyncStore
 from regrow.actors.payload import SLOW_BYTES, PayloadError, check_function, check_params
-from regrow.actors.records import Counts, SubmitVerdict
+from regrow.actors.readings import Counts
+from regrow.actors.records import SubmitVerdict
 from regrow.actors.settings import Settings
 from regrow.actors.task import FINAL, FunctionId, FunctionRecord, NewTask, TaskId, TaskRecord, WorkerRecord
 from regrow.gateway import schemas

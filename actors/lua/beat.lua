@@ -4,6 +4,7 @@
 --       2 dispatchers    hash: dispatcher -> its record in msgpack
 --       3 workers        this dispatcher's worker records, one msgpack list
 --       4 queue          list of task ids
+--       5 counters       hash
 -- ARGV  1 dispatcher   2 its record   3 its workers' records   4 ms after which a dispatcher is silent
 --       5 ms after which a silent one without leases is forgotten
 -- reads   {regrow}:leases:<dispatcher>
@@ -16,7 +17,8 @@ redis.call("ZADD", beats, now, ARGV[1])
 redis.call("HSET", KEYS[2], ARGV[1], ARGV[2])
 redis.call("SET", KEYS[3], ARGV[3], "PX", ARGV[5])
 
-local answer = {redis.call("LLEN", KEYS[4])}
+local ghosts = tonumber(redis.call("HGET", KEYS[5], "ghosts") or 0)
+local answer = {redis.call("LLEN", KEYS[4]) - ghosts}
 for _, other in ipairs(redis.call("ZRANGEBYSCORE", beats, "-inf", "(" .. (now - ARGV[4]))) do
   if redis.call("EXISTS", "{regrow}:leases:" .. other) == 1 then
     answer[#answer + 1] = other

@@ -8,11 +8,15 @@
 -- ARGV  1 dispatcher   2 claim id   3 most tasks   4 most parameter bytes (one task is always allowed)
 --       5 number of shares, then per share: worker, free places, time ahead in µs
 --       ... then per known function: digest, expected µs of one run
+--       last: retention of ended tasks in ms
 -- moves   {regrow}:task:<id>   QUEUED -> RUNNING, attempt + 1, owner and worker set
--- answer  tasks still queued, then per task: id, attempt, worker, digest, parameters
+--                              QUEUED -> FAILED where its time is over, or its record is damaged
+-- answer  tasks still queued, then per task: id, attempt, worker, digest, parameters, CRC-32 of these, max_attempts,
+--         the function's terms and the task's limits in msgpack, ms until its deadline ("" for what it does not have)
 --
 -- Free places go first, in turn over the shares; then time ahead, in turn, as long as the task at the front is of a
 -- function whose time is known and fits.  The order of the queue is never changed: where its front fits nowhere, the claim ends.
+-- An id whose task is not QUEUED any more (it was cancelled, say) is a ghost, and passed over.
 --
 -- Repeated with the same claim id: the same tasks, those of them that are still under this claim.
 local queue, leases, memo, beats, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -20,19 +24,29 @@ local dispatcher, claim_id = ARGV[1], ARGV[2]
 local most_tasks, most_bytes, share_count = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local answer = {0}
 
-local function add(id, attempt, worker, digest, params)
-  local n = #answer
-  answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4], answer[n + 5] = id, attempt, worker, digest, params
+local retention = tonumber(ARGV[#ARGV])
+local now = now_ms()
+local FACTS = {"status", "owner", "attempt", "worker", "digest", "params", "sum", "limit", "terms", "limits", "deadline"}
+
+local function add(id, attempt, worker, task)
+  local left = task.deadline and math.max(0, (tonumber(task.deadline) or 0) - now) or ""
+  for _, value in ipairs({id, attempt, worker, task.digest, task.params or "", task.sum or "", task.limit or "",
+      task.terms or "", task.limits or "", left}) do
+    answer[#answer + 1] = value
+  end
+end
+
+local function waiting()
+  return redis.call("LLEN", queue) - tonumber(redis.call("HGET", counters, "ghosts") or 0)
 end
 
 if redis.call("HGET", memo, "id") == claim_id then
   for id in string.gmatch(redis.call("HGET", memo, "tasks"), "%S+") do
-    local task = redis.call("HMGET", TASK .. id, "status", "owner", "attempt", "worker", "digest", "params")
-    if task[1] == "RUNNING" and task[2] == dispatcher then
-      add(id, tonumber(task[3]), task[4], task[5], task[6])
-    end
+    local found, task = redis.call("HMGET", TASK .. id, unpack(FACTS)), {}
+    for at, name in ipairs(FACTS) do task[name] = found[at] end
+    if task.status == "RUNNING" and task.owner == dispatcher then add(id, tonumber(task.attempt), task.worker, task) end
   end
-  answer[1] = redis.call("LLEN", queue)
+  answer[1] = waiting()
   return answer
 end
 
@@ -42,7 +56,7 @@ for share = 1, share_count do
   workers[share], free[share], ahead[share] = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   total_free = total_free + free[share]
 end
-for at = 6 + 3 * share_count, #ARGV, 2 do
+for at = 6 + 3 * share_count, #ARGV - 1, 2 do
   expected[ARGV[at]] = tonumber(ARGV[at + 1])
 end
 
@@ -65,38 +79,77 @@ local function place(digest)
   return cost and next_share(ahead, cost)
 end
 
-local now, bytes, seen, vanished, taken, lease_pairs = now_ms(), 0, 0, 0, {}, {}
-local front = most_tasks > 0 and redis.call("LRANGE", queue, 0, most_tasks - 1) or {}
-for _, id in ipairs(front) do
+local CLAIMING = {"status", "attempt", "digest", "size", "sum", "limit", "terms", "limits", "deadline", "expires"}
+local MOST_SEEN = 10000 -- ids looked at in one call
+local bytes, seen, ghosts, vanished, is_full, taken, lease_pairs = 0, 0, 0, 0, false, {}, {}
+
+local function read(key)
+  local found, task = redis.call("HMGET", key, unpack(CLAIMING)), {}
+  for at, name in ipairs(CLAIMING) do task[name] = found[at] or nil end
+  return task
+end
+
+local function is_damaged(task)
+  return not (tonumber(task.attempt) and tonumber(task.size) and tonumber(task.limit) and task.digest)
+end
+
+local function take(id, key, task, share)
+  local attempt = task.attempt + 1
+  if #taken == 0 then redis.call("DEL", memo) end -- a first write that frees: the rest then passes at the memory limit too
+  redis.call("HSET", key, "status", MOVES.QUEUED.claim, "attempt", attempt, "owner", dispatcher, "worker", workers[share],
+    "started", now, "inherited", 0)
+  task.params = redis.call("HGET", key, "params")
+  add(id, attempt, workers[share], task)
+  bytes = bytes + task.size
+  taken[#taken + 1] = id
+  lease_pairs[#lease_pairs + 1] = id
+  lease_pairs[#lease_pairs + 1] = attempt
+end
+
+-- True: go on with the next one.
+local function consider(id)
   local key = TASK .. id
-  local task = redis.call("HMGET", key, "status", "attempt", "digest", "size")
-  local to = MOVES[task[1]] and MOVES[task[1]].claim
-  if not to then
+  local task = read(key)
+  if not task.status then
     vanished = vanished + 1
+  elseif task.status ~= "QUEUED" then
+    ghosts = ghosts + 1
+  elseif is_damaged(task) then
+    condemn(id, key, task, "attempt, size, limit or digest", now, retention)
+  elseif (task.deadline or task.expires) and is_overdue(task, now) then
+    expire(id, key, task, now, retention)
   else
-    if #taken > 0 and bytes + task[4] > most_bytes then break end
-    local share = place(task[3])
-    if not share then break end
-    local attempt = task[2] + 1
-    if #taken == 0 then redis.call("DEL", memo) end -- a first write that frees: the rest then passes at the memory limit too
-    redis.call("HSET", key, "status", to, "attempt", attempt, "owner", dispatcher, "worker", workers[share],
-      "started", now, "inherited", 0)
-    add(id, attempt, workers[share], task[3], redis.call("HGET", key, "params"))
-    bytes = bytes + task[4]
-    taken[#taken + 1] = id
-    lease_pairs[#lease_pairs + 1] = id
-    lease_pairs[#lease_pairs + 1] = attempt
+    if #taken > 0 and bytes + task.size > most_bytes then return false end
+    local share = place(task.digest)
+    if not share then return false end
+    take(id, key, task, share)
   end
-  seen = seen + 1
+  return true
+end
+
+while not is_full and #taken < most_tasks and seen < MOST_SEEN do
+  local front = redis.call("LRANGE", queue, seen, seen + most_tasks - #taken - 1)
+  if #front == 0 then break end
+  for _, id in ipairs(front) do
+    is_full = not consider(id)
+    if is_full then break end
+    seen = seen + 1
+  end
 end
 
 if seen > 0 then redis.call("LTRIM", queue, seen, -1) end
-if vanished > 0 then redis.call("HINCRBY", counters, "vanished", vanished) end
+if vanished > 0 then counts.vanished = vanished end
+if ghosts > 0 then
+  local known = tonumber(redis.call("HGET", counters, "ghosts") or 0)
+  if known > 0 then counts.ghosts = -math.min(known, ghosts) end
+end
 if #taken > 0 then
   redis.call("HSET", leases, unpack(lease_pairs))
   redis.call("HSET", memo, "id", claim_id, "tasks", table.concat(taken, " "))
   redis.call("PEXPIRE", memo, 600000)
   redis.call("ZADD", beats, now, dispatcher)
 end
-answer[1] = redis.call("LLEN", queue)
+close(counters)
+if seen > 0 and redis.call("EXISTS", queue) == 0 then redis.call("HDEL", counters, "ghosts") end -- whatever was counted wrongly
+answer[1] = waiting()
 return answer

@@ -3,97 +3,122 @@
 -- KEYS  1 queue          list of task ids, front = left
 --       2 leases         hash of this dispatcher: task id -> attempt
 --       3 counters       hash
--- ARGV  1 dispatcher   2 retention of ended tasks in ms   3 lost workers after which a task ends
---       4... per settlement: task id, attempt, move, kind, blob
+-- ARGV  1 dispatcher   2 retention of ended tasks in ms   3 lost workers after which a task ends   4 a random number, 0 to 1
+--       5... per settlement: task id, attempt, move, kind, blob, printed, check
 --            kind: "completed" or a failure's kind     blob: the value, or the failure in msgpack ("" with give_back)
--- moves   {regrow}:task:<id>   RUNNING -> COMPLETED, FAILED, or QUEUED at the front in the order given
--- sends   {regrow}:done        ids that ended, space-separated;   {regrow}:wake   if anything was queued again
+--            printed: its output     check: CRC-32 of the value ("" for none)
+-- moves   {regrow}:task:<id>   RUNNING -> COMPLETED, FAILED, or QUEUED: at the front in the order given, or after a delay
+-- sends   {regrow}:done        ids that ended, space-separated
+--         {regrow}:wake        if anything was queued again; "due" if anything waits for its time
 -- answer  per settlement: 1 stored, 2 queued again, 3 stale, 4 vanished
 --
--- Repeated: ``last`` is the move that ended the newest attempt; the same move by the same attempt and owner gets the
--- same answer and changes nothing.  Every other settlement that does not match attempt and owner is stale.
+-- Repeated: ``last`` is the move that was asked for when the newest attempt ended; the same by the same attempt and owner
+-- gets the same answer and changes nothing.  Every other settlement that does not match attempt and owner is stale.
 local queue, leases, counters = KEYS[1], KEYS[2], KEYS[3]
-local dispatcher, retention, most_lost = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local dispatcher, retention, most_lost, noise = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local MOST_OOMS, OOM_DELAY = 3, 1000 -- kills for want of memory before a task ends; ms before the first one runs again
 local now = now_ms()
-local answer, ended, requeued, over, counts = {}, {}, {}, {}, {}
+local answer, requeued, over, has_delayed = {}, {}, {}, false
 
-local function count(name)
-  counts[name] = (counts[name] or 0) + 1
+local function is_named(types, wanted)
+  for _, name in ipairs(types or {}) do
+    for _, one in ipairs(wanted or {}) do
+      if name == one or name:match("[^.]+$") == one then return true end
+    end
+  end
+  return false
 end
 
--- A task whose slot or worker died may run again, or it has come to its limit: move and kind.
-local function judge(key, task, move, kind)
-  local limit = tonumber(task.limit)
+-- ms to wait before the next try of a task that raised, by its function's retry policy; nil: there is none.
+local function retry_delay(key, task, blob)
+  local terms, failure = unpacked(task.terms), unpacked(blob)
+  local retry = type(terms) == "table" and terms.retry
+  if not retry or not failure or retry.count == 0 then return nil end
+  local is_meant = #retry.retry_on == 0 or is_named(failure.types, retry.retry_on)
+  if not is_meant or is_named(failure.types, retry.dont_retry) then return nil end
+  local tries = redis.call("HINCRBY", key, "retried", 1)
+  if tries > retry.count then return nil end
+  noise = (noise + 0.618) % 1
+  local delay = math.min(retry.backoff_s * retry.factor ^ (tries - 1), retry.max_backoff_s)
+  return math.floor(1000 * delay * (1 + retry.jitter * (2 * noise - 1)))
+end
+
+-- A task whose slot or worker died, or that raised, may run again, or it has come to its limit: move, kind, delay in ms.
+local function judge(key, task, move, kind, blob)
+  local limit = tonumber(task.limit or "") or 1
   if move == "crash" then
     local deaths = redis.call("HINCRBY", key, "deaths", 1)
     if limit == 1 then return "give_up", kind end
     if deaths >= limit then return "give_up", "quarantined" end
+  elseif move == "oom" then
+    local ooms = redis.call("HINCRBY", key, "ooms", 1)
+    if limit == 1 or ooms >= MOST_OOMS then return "give_up", kind end
+    return move, kind, OOM_DELAY * 2 ^ (ooms - 1)
   elseif move == "lose_worker" then
     local lost = 0
     if task.inherited ~= "1" then lost = redis.call("HINCRBY", key, "lost", 1) end
     if limit == 1 or lost >= most_lost then return "give_up", kind end
+  elseif move == "fail" and kind == "raised" and task.terms and limit ~= 1 then
+    local delay = retry_delay(key, task, blob)
+    if delay then return "retry", kind, delay end
   end
   return move, kind
 end
 
-local function history_with(task, kind)
-  local history = task.history and cmsgpack.unpack(task.history) or {}
-  history[#history + 1] = {tonumber(task.attempt), task.worker, tonumber(task.started), now, kind}
-  return cmsgpack.pack(history)
+local function queue_again(id, key, task, asked, kind, move, delay, printed)
+  redis.call("HSET", key, "status", MOVES.RUNNING[move], "last", asked)
+  if asked ~= "give_back" then redis.call("HSET", key, "history", history_with(task, kind, now)) end
+  if printed ~= "" then redis.call("HSET", key, "printed", printed) end
+  if delay then
+    redis.call("ZADD", SCHEDULED, now + delay, id)
+    has_delayed = true
+  else
+    requeued[#requeued + 1] = id
+  end
+  count("requeued:" .. move)
+  return 2
 end
 
-local function apply(id, key, task, asked, kind, blob)
-  local move, final_kind = judge(key, task, asked, kind)
-  local to = MOVES.RUNNING[move]
-  if to == "QUEUED" then
-    redis.call("HSET", key, "status", to, "last", asked)
-    if asked ~= "give_back" then redis.call("HSET", key, "history", history_with(task, kind)) end
-    requeued[#requeued + 1] = id
-    count("requeued:" .. asked)
-    return 2
-  end
-  redis.call("HDEL", key, "params")
-  redis.call("HSET", key, "status", to, "last", asked, "kind", final_kind, "finished", now,
-    "history", history_with(task, kind), to == "COMPLETED" and "value" or "failure", blob)
-  redis.call("PEXPIRE", key, retention)
-  ended[#ended + 1] = id
-  count(to == "COMPLETED" and "completed" or "failed:" .. final_kind)
+local function apply(id, key, task, asked, kind, blob, printed, check)
+  local move, final_kind, delay = judge(key, task, asked, kind, blob)
+  if MOVES.RUNNING[move] == "QUEUED" then return queue_again(id, key, task, asked, kind, move, delay, printed) end
+  local ending = {to = MOVES.RUNNING[move], asked = asked, kind = final_kind, blob = blob,
+    history = history_with(task, kind, now), printed = printed ~= "" and printed, check = check ~= "" and check,
+    is_tried = kind == "raised" and redis.call("HEXISTS", key, "retried") == 1}
+  finish(id, key, task, ending, now, retention)
   return 1
 end
 
-local function settle(id, attempt, move, kind, blob)
+local function settle(id, attempt, move, kind, blob, printed, check)
   local key = TASK .. id
-  local found = redis.call("HMGET", key, "status", "attempt", "owner", "last", "worker", "started", "limit",
-    "inherited", "history")
-  local task = {status = found[1], attempt = found[2], worker = found[5], started = found[6], limit = found[7],
-    inherited = found[8], history = found[9]}
+  local task = read_task(key)
   if not task.status then
     over[#over + 1] = id
     count("vanished")
     return 4
   end
-  local is_ours = task.attempt == attempt and found[3] == dispatcher
+  local is_ours = task.attempt == attempt and task.owner == dispatcher
   if is_ours and task.status == "RUNNING" and MOVES.RUNNING[move] then
     over[#over + 1] = id
     if #over == 1 then redis.call("HDEL", leases, id) end -- a first write that frees: the rest passes at the memory limit too
-    return apply(id, key, task, move, kind, blob)
+    return apply(id, key, task, move, kind, blob, printed, check)
   end
-  if is_ours and task.status ~= "RUNNING" and found[4] == move then
+  if is_ours and task.status ~= "RUNNING" and redis.call("HGET", key, "last") == move then
     return task.status == "QUEUED" and 2 or 1
   end
   if kind ~= "" and move ~= "lose_worker" then count("stale_results_total") end
   return 3
 end
 
-for at = 4, #ARGV, 5 do
-  answer[#answer + 1] = settle(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+for at = 5, #ARGV, 7 do
+  answer[#answer + 1] = settle(unpack(ARGV, at, at + 6))
 end
 
 if #over > 0 then redis.call("HDEL", leases, unpack(over)) end
-for name, n in pairs(counts) do redis.call("HINCRBY", counters, name, n) end
+close(counters)
 if #requeued > 0 then
   for at = #requeued, 1, -1 do redis.call("LPUSH", queue, requeued[at]) end
   redis.call("PUBLISH", "{regrow}:wake", #requeued)
 end
-if #ended > 0 then redis.call("PUBLISH", "{regrow}:done", table.concat(ended, " ")) end
+if has_delayed then redis.call("PUBLISH", "{regrow}:wake", "due") end
 return answer

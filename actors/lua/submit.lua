@@ -4,48 +4,86 @@
 --       2 counters       hash
 -- ARGV  1 most tasks that may be queued
 --       2... per task: id, function id, parameters, max_attempts ("" = the function's),
---            body: a digest of these three where the id is made from an idempotency key, else ""
--- reads   {regrow}:function:<function id>   hash: digest, max_attempts
+--            body: a digest of the rest where the id is made from an idempotency key, else ""
+--            CRC-32 of the parameters ("" = none)
+--            options in msgpack, "" = none: delay, expires and deadline in ms from now, limits in msgpack
+-- reads   {regrow}:function:<function id>   hash: digest, max_attempts, terms, ttl
 -- writes  {regrow}:task:<id>                hash, status QUEUED
+--         {regrow}:scheduled                sorted set: task id -> when it is to be queued, Unix ms
+--         {regrow}:deadlines                sorted set: task id -> when its time is over, Unix ms
+--         {regrow}:function_timers          sorted set: function id -> when it expires, unless it is used again
+--         {regrow}:open                     hash: digest -> tasks of that function that have not ended
 -- sends   {regrow}:wake                     once, if anything was queued; not only when the queue was empty before:
---                                           the one who found it not empty may have had no free slot, another may
+--                                           the one who found it not empty may have had no free slot, another may.
+--                                           "due" if anything waits for its time
 -- answer  per task: 1 accepted, 2 unknown function, 3 queue full, 4 accepted before, 5 accepted before with another body
 --
 -- Repeated: a task that exists is left as it is, whatever has become of it; its body stays in its record to the last.
 local queue, counters = KEYS[1], KEYS[2]
-local room = tonumber(ARGV[1]) - redis.call("LLEN", queue)
+local scheduled, deadlines = "{regrow}:scheduled", "{regrow}:deadlines"
+local ghosts = tonumber(redis.call("HGET", counters, "ghosts") or 0)
+local room = tonumber(ARGV[1]) - redis.call("LLEN", queue) + ghosts - redis.call("ZCARD", scheduled)
 local now = now_ms()
-local functions, new, answer = {}, {}, {}
+local functions, new, opened, accepted, is_timed, answer = {}, {}, {}, 0, false, {}
 
 local function look_up(id)
   if functions[id] == nil then
-    functions[id] = redis.call("HMGET", "{regrow}:function:" .. id, "digest", "max_attempts")
+    functions[id] = redis.call("HMGET", "{regrow}:function:" .. id, "digest", "max_attempts", "terms", "ttl")
   end
   return functions[id]
 end
 
-for at = 2, #ARGV, 5 do
+-- What only some tasks have; true if the task is to wait before it is queued.
+local function note_options(id, key, terms, blob)
+  if terms then redis.call("HSET", key, "terms", terms) end
+  if blob == "" then return false end
+  local options = cmsgpack.unpack(blob)
+  if options.limits then redis.call("HSET", key, "limits", options.limits) end
+  local expires, deadline = options.expires and now + options.expires, options.deadline and now + options.deadline
+  if expires then redis.call("HSET", key, "expires", expires) end
+  if deadline then redis.call("HSET", key, "deadline", deadline) end
+  if expires or deadline then
+    redis.call("ZADD", deadlines, math.min(expires or deadline, deadline or expires), id)
+    is_timed = true
+  end
+  if not options.delay then return false end
+  redis.call("ZADD", scheduled, now + options.delay, id)
+  is_timed = true
+  return true
+end
+
+for at = 2, #ARGV, 7 do
   local id, callee, params, limit, body = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local check, options = ARGV[at + 5], ARGV[at + 6]
   local key = TASK .. id
   local known = look_up(callee)
   if redis.call("EXISTS", key) == 1 then
     answer[#answer + 1] = (redis.call("HGET", key, "body") or "") == body and 4 or 5
   elseif not known[1] then
     answer[#answer + 1] = 2
-  elseif #new >= room then
+  elseif accepted >= room then
     answer[#answer + 1] = 3
   else
     if limit == "" then limit = known[2] end
     redis.call("HSET", key, "status", "QUEUED", "function", callee, "digest", known[1], "params", params,
-      "size", #params, "limit", limit, "attempt", 0, "submitted", now, "body", body)
-    new[#new + 1] = id
+      "size", #params, "sum", check, "limit", limit, "attempt", 0, "submitted", now, "body", body)
+    if not note_options(id, key, known[3], options) then new[#new + 1] = id end
+    opened[known[1]] = (opened[known[1]] or 0) + 1
+    accepted = accepted + 1
     answer[#answer + 1] = 1
   end
 end
 
+if accepted > 0 then
+  redis.call("HINCRBY", counters, "submitted", accepted)
+  for digest, n in pairs(opened) do redis.call("HINCRBY", "{regrow}:open", digest, n) end
+  for id, known in pairs(functions) do
+    if known[4] then redis.call("ZADD", "{regrow}:function_timers", now + known[4], id) end
+  end
+end
 if #new > 0 then
   redis.call("RPUSH", queue, unpack(new))
-  redis.call("HINCRBY", counters, "submitted", #new)
   redis.call("PUBLISH", "{regrow}:wake", #new)
 end
+if is_timed then redis.call("PUBLISH", "{regrow}:wake", "due") end
 return answer

@@ -10,7 +10,8 @@ import pytest
 
 from regrow.actors import keys
 from regrow.actors.astore import AsyncStore, Reconnected
-from regrow.actors.records import Counts, DispatcherRecord, Held, SubmitVerdict
+from regrow.actors.readings import Counts
+from regrow.actors.records import DispatcherRecord, Held, SubmitVerdict
 from regrow.actors.store import Store
 from regrow.actors.task import (
     MAX_LOST_WORKERS,
@@ -330,6 +331,7 @@ def test_everything_is_counted(server: Valkey, store: Store) -> None:
 
     assert counts == Counts(
         queued=6,
+        scheduled=0,
         running=1,
         submitted=9,
         completed=1,

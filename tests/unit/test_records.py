@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regrow.actors import keys, records
+from regrow.actors import keys, readings, records
 from regrow.actors.records import Share
-from regrow.actors.scripts import BEAT, CLAIM, INHERIT, SETTLE, SUBMIT
+from regrow.actors.scripts import BEAT, CANCEL, CLAIM, DUE, FORGET, INHERIT, SETTLE, SUBMIT
 from regrow.actors.task import Attempt, Digest, Failure, FailureKind, FunctionId, State, TaskId, WorkerId
 from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS
 
@@ -43,26 +43,26 @@ def test_a_batch_is_cut_only_where_it_must_be() -> None:
 def test_a_claim_asks_for_no_more_than_can_be_placed(
     shares: list[Share], expected_s: dict[Digest, float], most: int
 ) -> None:
-    arguments = records.claim_arguments("a", "c", shares, expected_s, 100)
+    arguments = records.claim_arguments("a", "c", shares, expected_s, 100, 60.0)
 
     assert arguments[2] == most
 
 
 def test_a_run_too_short_to_measure_still_costs_a_microsecond() -> None:
-    arguments = records.claim_arguments("a", "c", [], {Digest("d"): 0.0}, 100)
+    arguments = records.claim_arguments("a", "c", [], {Digest("d"): 0.0}, 100, 60.0)
 
-    assert arguments[-2:] == ["d", 1]
+    assert arguments[-3:] == ["d", 1, 60_000]
 
 
 def reply(**fields: bytes) -> list[bytes | None]:
     """An HMGET of a task's record."""
-    return [fields.get(name) for name in records.TASK_FIELDS + records.RESULT_FIELDS]
+    return [fields.get(name) for name in readings.TASK_FIELDS + readings.RESULT_FIELDS]
 
 
 def test_a_running_attempt_is_shown_after_those_that_are_over() -> None:
     history = msgspec.msgpack.encode([(1, "w", 1000, 2500, "crashed")])
 
-    record = records.task_of(
+    record = readings.task_of(
         TaskId("t"),
         reply(
             function=b"f",
@@ -83,7 +83,7 @@ def test_a_running_attempt_is_shown_after_those_that_are_over() -> None:
 def test_a_failure_carries_the_kind_that_the_store_decided_on() -> None:
     last_crash = msgspec.msgpack.encode(Failure(FailureKind.CRASHED, "SlotDied", "SIGSEGV"))
 
-    record = records.task_of(
+    record = readings.task_of(
         TaskId("t"),
         reply(function=b"f", status=b"FAILED", submitted=b"1", finished=b"2", failure=last_crash, kind=b"quarantined"),
     )
@@ -93,12 +93,13 @@ def test_a_failure_carries_the_kind_that_the_store_decided_on() -> None:
 
 
 def test_no_record_is_no_task() -> None:
-    assert records.task_of(TaskId("t"), reply()) is None
+    assert readings.task_of(TaskId("t"), reply()) is None
 
 
 def test_every_key_but_the_official_one_is_in_one_slot() -> None:
     names = [
         *(keys.FUNCTIONS, keys.QUEUE, keys.COUNTERS, keys.BEATS, keys.DISPATCHERS, keys.WAKE, keys.DONE),
+        *(keys.SCHEDULED, keys.DEAD, keys.GONE, keys.FUNCTION_TIMERS, keys.drops("d"), keys.users(Digest("x"))),
         *(keys.leases("d"), keys.claim("d"), keys.workers("d"), keys.task(TaskId("t")), keys.code(Digest("x"))),
     ]
 
@@ -112,6 +113,14 @@ def test_every_key_is_drawn() -> None:
         keys.task(TaskId("<uuid>")),
     ]
     names += [keys.leases("<dispatcher>"), keys.claim("<dispatcher>"), keys.workers("<dispatcher>")]
+    names += [
+        keys.SCHEDULED,
+        keys.DEAD,
+        keys.GONE,
+        keys.FUNCTION_TIMERS,
+        keys.drops("<dispatcher>"),
+        keys.users(Digest("<digest>")),
+    ]
     names += [keys.FUNCTIONS, keys.QUEUE, keys.COUNTERS, keys.BEATS, keys.DISPATCHERS, keys.WAKE, keys.DONE]
     names.append(keys.code(Digest("<digest>")))
 
@@ -119,7 +128,7 @@ def test_every_key_is_drawn() -> None:
 
 
 def test_every_script_starts_with_the_table_of_moves_and_has_a_digest_of_its_own() -> None:
-    scripts = [SUBMIT, CLAIM, SETTLE, BEAT, INHERIT]
+    scripts = [SUBMIT, CLAIM, SETTLE, BEAT, INHERIT, CANCEL, DUE, FORGET]
 
     assert all(script.text.startswith("-- The legal moves of a task") for script in scripts)
     assert len({script.sha for script in scripts}) == len(scripts)

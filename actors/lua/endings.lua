@@ -1,0 +1,120 @@
+-- How tasks end.  In front of every script that ends any: claim, settle, cancel, due.
+--
+-- writes  {regrow}:deadlines        sorted set: task id -> when to look whether its time is over, Unix ms
+--         {regrow}:dead             sorted set: task id -> when it ended, of the failed tasks that keep their parameters
+--         {regrow}:open             hash: digest -> tasks of that function that have not ended
+--         {regrow}:code:<digest>    deleted with its last task, where no function uses it any more
+local DEADLINES, DEAD, OPEN, SCHEDULED = "{regrow}:deadlines", "{regrow}:dead", "{regrow}:open", "{regrow}:scheduled"
+local MOST_DEAD = 10000
+local ENDING = {"status", "attempt", "owner", "worker", "started", "history", "digest", "deadline", "expires", "terms", "limit",
+  "inherited"}
+
+-- Failures that regrow decided on, and not the function: their tasks can be looked at and queued again.
+local LETTERS = {quarantined = true, crashed = true, oom = true, worker_lost = true, timed_out = true, limit = true,
+  unloadable = true, corrupt_payload = true}
+
+local counts, closed, ended = {}, {}, {}
+
+local function count(name)
+  counts[name] = (counts[name] or 0) + 1
+end
+
+-- The fields of a task that its end depends on, by name.
+local function read_task(key)
+  local found, task = redis.call("HMGET", key, unpack(ENDING)), {}
+  for at, name in ipairs(ENDING) do
+    task[name] = found[at] or nil
+  end
+  return task
+end
+
+-- What is packed in msgpack, or nil where it is damaged.
+local function unpacked(blob)
+  local is_whole, value = pcall(cmsgpack.unpack, blob)
+  return is_whole and value or nil
+end
+
+local function history_with(task, kind, now)
+  local history = task.history and unpacked(task.history)
+  if type(history) ~= "table" then history = {} end
+  history[#history + 1] = {tonumber(task.attempt) or 0, task.worker or "", tonumber(task.started) or now, now, kind}
+  return cmsgpack.pack(history)
+end
+
+local function bury(id, key, now, retention)
+  redis.call("ZREMRANGEBYSCORE", DEAD, "-inf", now - retention)
+  redis.call("ZADD", DEAD, now, id)
+  if redis.call("ZCARD", DEAD) > MOST_DEAD then
+    redis.call("HDEL", TASK .. redis.call("ZPOPMIN", DEAD)[1], "params")
+  end
+end
+
+-- ending: to, asked, kind, blob; of an attempt that was running also history, and where there is any printed and check;
+-- is_tried: a retry policy has had its say.
+local function finish(id, key, task, ending, now, retention)
+  local is_done = ending.to == "COMPLETED"
+  local is_letter = not is_done and (LETTERS[ending.kind] or ending.is_tried)
+  if not is_letter then redis.call("HDEL", key, "params") end
+  local fields = {"status", ending.to, "last", ending.asked, "kind", ending.kind, "finished", now,
+    is_done and "value" or "failure", ending.blob}
+  for _, name in ipairs({"history", "printed", "check"}) do
+    if ending[name] then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = ending[name]
+    end
+  end
+  redis.call("HSET", key, unpack(fields))
+  redis.call("PEXPIRE", key, retention)
+  if task.deadline or task.expires then redis.call("ZREM", DEADLINES, id) end
+  if is_letter then bury(id, key, now, retention) end
+  if task.digest then closed[task.digest] = (closed[task.digest] or 0) + 1 end
+  ended[#ended + 1] = id
+  count(is_done and "completed" or "failed:" .. ending.kind)
+end
+
+-- Its time was over before it had been started, or its deadline came while it was queued.
+local function expire(id, key, task, now, retention)
+  local is_new = (tonumber(task.attempt) or 0) == 0
+  local text = is_new and "it was not started in time" or "its deadline came while it waited to be started again"
+  local kind = is_new and "expired" or "timed_out"
+  local blob = cmsgpack.pack({kind = kind, type = "Expired", message = text, traceback = ""})
+  finish(id, key, task, {to = MOVES.QUEUED.expire, asked = "expire", kind = kind, blob = blob}, now, retention)
+end
+
+-- Its record is damaged: what it was can no longer be told.
+local function condemn(id, key, task, field, now, retention)
+  local text = "the task's record in the store is damaged (" .. field .. "): submit the task again"
+  local blob = cmsgpack.pack({kind = "corrupt_payload", type = "DamagedRecord", message = text, traceback = ""})
+  finish(id, key, task, {to = "FAILED", asked = "fail", kind = "corrupt_payload", blob = blob}, now, retention)
+end
+
+-- Is its time over?  A task that was started once may wait on, but not past its deadline.
+local function is_overdue(task, now)
+  local deadline, expires = tonumber(task.deadline or ""), tonumber(task.expires or "")
+  return (deadline and now >= deadline) or (expires and now >= expires and (tonumber(task.attempt) or 0) == 0)
+end
+
+-- Call once at the end: counters, functions that nobody needs any more, and word to those who wait.
+local function close(counters)
+  for name, n in pairs(counts) do redis.call("HINCRBY", counters, name, n) end
+  for digest, n in pairs(closed) do
+    if redis.call("HINCRBY", OPEN, digest, -n) <= 0 then
+      redis.call("HDEL", OPEN, digest)
+      if redis.call("EXISTS", "{regrow}:users:" .. digest) == 0 then redis.call("DEL", "{regrow}:code:" .. digest) end
+    end
+  end
+  if #ended > 0 then redis.call("PUBLISH", "{regrow}:done", table.concat(ended, " ")) end
+end
+
+-- A function is not to be called any more: 1, or 0 where there was none.
+local function forget_function(id)
+  local facts = "{regrow}:function:" .. id
+  local digest = redis.call("HGET", facts, "digest")
+  redis.call("ZREM", "{regrow}:functions", id)
+  if not digest then return 0 end
+  redis.call("DEL", facts)
+  redis.call("SREM", "{regrow}:users:" .. digest, id)
+  local is_needed = redis.call("EXISTS", "{regrow}:users:" .. digest) == 1 or redis.call("HEXISTS", OPEN, digest) == 1
+  if not is_needed then redis.call("DEL", "{regrow}:code:" .. digest) end
+  return 1
+end

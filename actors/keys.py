@@ -13,6 +13,8 @@
     {regrow}:claim:<dispatcher>   hash     id and task ids of its last claim, so that a repeated claim is the same claim
     {regrow}:counters             hash     what /metrics counts
 
+    {regrow}:events               stream   what has happened, the newest of it: see below
+
     {regrow}:beats                zset     dispatcher -> last sign of life, Unix ms of the store
     {regrow}:dispatchers          hash     dispatcher -> its DispatcherRecord in msgpack
     {regrow}:workers:<dispatcher> string   its WorkerRecords in msgpack
@@ -29,6 +31,10 @@ the end, which also drops ``params`` and sets the expiry. Times are Unix millise
 list of ``[number, worker, started, ended, outcome]`` of the attempts that are over; the one in hand is ``attempt worker
 started``.
 
+An entry of ``events`` has ``kind`` "task" and ``moves``, a msgpack list of ``[task id, move, attempt, worker, why]`` that one
+script made (its id is the store's time); or ``kind`` "child" and ``event``, JSON. ``why`` is a settlement's kind, and with
+"inherit" the dispatcher that had been silent; "submit" has attempt 0 and no worker. About the last 10,000 entries are kept.
+
 An idempotency key is kept nowhere: its task's id is made from it, so it lives as long as the record. ``body`` is a digest of
 function, parameters and max_attempts, by which a repeated submit is told from another one under the same key; it is empty
 where there is no key.
@@ -41,6 +47,7 @@ from regrow.actors.task import Digest, FunctionId, TaskId
 FUNCTIONS: Final = "{regrow}:functions"
 QUEUE: Final = "{regrow}:queue"
 COUNTERS: Final = "{regrow}:counters"
+EVENTS: Final = "{regrow}:events"
 BEATS: Final = "{regrow}:beats"
 DISPATCHERS: Final = "{regrow}:dispatchers"
 WAKE: Final = "{regrow}:wake"

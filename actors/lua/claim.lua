@@ -9,6 +9,7 @@
 --       5 number of shares, then per share: worker, free places, time ahead in µs
 --       ... then per known function: digest, expected µs of one run
 -- moves   {regrow}:task:<id>   QUEUED -> RUNNING, attempt + 1, owner and worker set
+-- notes   claim
 -- answer  tasks still queued, then per task: id, attempt, worker, digest, parameters
 --
 -- Free places go first, in turn over the shares; then time ahead, in turn, as long as the task at the front is of a
@@ -65,7 +66,7 @@ local function place(digest)
   return cost and next_share(ahead, cost)
 end
 
-local now, bytes, seen, vanished, taken, lease_pairs = now_ms(), 0, 0, 0, {}, {}
+local now, bytes, seen, vanished, taken, lease_pairs, noted = now_ms(), 0, 0, 0, {}, {}, {}
 local front = most_tasks > 0 and redis.call("LRANGE", queue, 0, most_tasks - 1) or {}
 for _, id in ipairs(front) do
   local key = TASK .. id
@@ -84,6 +85,7 @@ for _, id in ipairs(front) do
     add(id, attempt, workers[share], task[3], redis.call("HGET", key, "params"))
     bytes = bytes + task[4]
     taken[#taken + 1] = id
+    noted[#noted + 1] = {id, "claim", attempt, workers[share], ""}
     lease_pairs[#lease_pairs + 1] = id
     lease_pairs[#lease_pairs + 1] = attempt
   end
@@ -98,5 +100,6 @@ if #taken > 0 then
   redis.call("PEXPIRE", memo, 600000)
   redis.call("ZADD", beats, now, dispatcher)
 end
+note(noted)
 answer[1] = redis.call("LLEN", queue)
 return answer

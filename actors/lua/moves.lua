@@ -13,3 +13,13 @@ local function now_ms()
   local time = redis.call("TIME")
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
+
+-- Put moves on record, each {task id, move, attempt, worker, why}, in the same atomic step as the moves themselves.
+-- Once per script, at its end: by then it has written, so this passes at the memory limit too.  No moves, no entry: what
+-- is repeated and moves nothing is not told twice.
+local function note(moves)
+  for at = 1, #moves, 64 do
+    local some = {unpack(moves, at, math.min(at + 63, #moves))}
+    redis.call("XADD", "{regrow}:events", "MAXLEN", "~", 10000, "*", "kind", "task", "moves", cmsgpack.pack(some))
+  end
+end

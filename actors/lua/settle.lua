@@ -7,6 +7,7 @@
 --       4... per settlement: task id, attempt, move, kind, blob
 --            kind: "completed" or a failure's kind     blob: the value, or the failure in msgpack ("" with give_back)
 -- moves   {regrow}:task:<id>   RUNNING -> COMPLETED, FAILED, or QUEUED at the front in the order given
+-- notes   the move that was made (crash and lose_worker, or the give_up that they came to), and its kind
 -- sends   {regrow}:done        ids that ended, space-separated;   {regrow}:wake   if anything was queued again
 -- answer  per settlement: 1 stored, 2 queued again, 3 stale, 4 vanished
 --
@@ -15,7 +16,7 @@
 local queue, leases, counters = KEYS[1], KEYS[2], KEYS[3]
 local dispatcher, retention, most_lost = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local now = now_ms()
-local answer, ended, requeued, over, counts = {}, {}, {}, {}, {}
+local answer, ended, requeued, over, counts, noted = {}, {}, {}, {}, {}, {}
 
 local function count(name)
   counts[name] = (counts[name] or 0) + 1
@@ -45,6 +46,7 @@ end
 local function apply(id, key, task, asked, kind, blob)
   local move, final_kind = judge(key, task, asked, kind)
   local to = MOVES.RUNNING[move]
+  noted[#noted + 1] = {id, move, tonumber(task.attempt), task.worker, final_kind}
   if to == "QUEUED" then
     redis.call("HSET", key, "status", to, "last", asked)
     if asked ~= "give_back" then redis.call("HSET", key, "history", history_with(task, kind)) end
@@ -96,4 +98,5 @@ if #requeued > 0 then
   redis.call("PUBLISH", "{regrow}:wake", #requeued)
 end
 if #ended > 0 then redis.call("PUBLISH", "{regrow}:done", table.concat(ended, " ")) end
+note(noted)
 return answer

@@ -7,6 +7,7 @@
 --            body: a digest of these three where the id is made from an idempotency key, else ""
 -- reads   {regrow}:function:<function id>   hash: digest, max_attempts
 -- writes  {regrow}:task:<id>                hash, status QUEUED
+-- notes   submit
 -- sends   {regrow}:wake                     once, if anything was queued; not only when the queue was empty before:
 --                                           the one who found it not empty may have had no free slot, another may
 -- answer  per task: 1 accepted, 2 unknown function, 3 queue full, 4 accepted before, 5 accepted before with another body
@@ -15,7 +16,7 @@
 local queue, counters = KEYS[1], KEYS[2]
 local room = tonumber(ARGV[1]) - redis.call("LLEN", queue)
 local now = now_ms()
-local functions, new, answer = {}, {}, {}
+local functions, new, answer, noted = {}, {}, {}, {}
 
 local function look_up(id)
   if functions[id] == nil then
@@ -39,6 +40,7 @@ for at = 2, #ARGV, 5 do
     redis.call("HSET", key, "status", "QUEUED", "function", callee, "digest", known[1], "params", params,
       "size", #params, "limit", limit, "attempt", 0, "submitted", now, "body", body)
     new[#new + 1] = id
+    noted[#noted + 1] = {id, "submit", 0, "", ""}
     answer[#answer + 1] = 1
   end
 end
@@ -48,4 +50,5 @@ if #new > 0 then
   redis.call("HINCRBY", counters, "submitted", #new)
   redis.call("PUBLISH", "{regrow}:wake", #new)
 end
+note(noted)
 return answer

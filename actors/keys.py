@@ -21,6 +21,8 @@
     {regrow}:drops:<dispatcher>   list     "id attempt worker" of tasks that were cancelled while it had them
     {regrow}:counters             hash     what /metrics counts
 
+    {regrow}:events               stream   what has happened, the newest of it: see below
+
     {regrow}:beats                zset     dispatcher -> last sign of life, Unix ms of the store
     {regrow}:dispatchers          hash     dispatcher -> its DispatcherRecord in msgpack
     {regrow}:workers:<dispatcher> string   its WorkerRecords in msgpack
@@ -38,6 +40,10 @@ lost ooms retried printed last history`` from settlements; ``finished kind value
 are Unix milliseconds of the store; ``history`` is a msgpack list of ``[number, worker, started, ended, outcome]`` of the
 attempts that are over; the one in hand is ``attempt worker started``.
 
+An entry of ``events`` has ``kind`` "task" and ``moves``, a msgpack list of ``[task id, move, attempt, worker, why]`` that one
+script made (its id is the store's time); or ``kind`` "child" and ``event``, JSON. ``why`` is a settlement's kind, and with
+"inherit" the dispatcher that had been silent; "submit" has attempt 0 and no worker. About the last 10,000 entries are kept.
+
 An idempotency key is kept nowhere: its task's id is made from it, so it lives as long as the record. ``body`` is a digest of
 function, parameters and max_attempts, by which a repeated submit is told from another one under the same key; it is empty
 where there is no key.
@@ -54,6 +60,7 @@ DEAD: Final = "{regrow}:dead"
 GONE: Final = "{regrow}:gone"
 FUNCTION_TIMERS: Final = "{regrow}:function_timers"
 COUNTERS: Final = "{regrow}:counters"
+EVENTS: Final = "{regrow}:events"
 BEATS: Final = "{regrow}:beats"
 DISPATCHERS: Final = "{regrow}:dispatchers"
 WAKE: Final = "{regrow}:wake"

@@ -4,6 +4,7 @@
 -- ARGV  1 retention of ended tasks in ms   2 the failure in msgpack   3... task ids
 -- moves   {regrow}:task:<id>   QUEUED or RUNNING -> FAILED
 -- writes  {regrow}:drops:<dispatcher>   list: "id attempt worker" of what is to be stopped, for the dispatcher that had it
+-- notes   cancel
 -- sends   {regrow}:done   ids that ended;   {regrow}:wake   "drops" if anything ran
 -- answer  per task: 1 cancelled, 2 it had ended, 3 there is no such task
 --
@@ -33,6 +34,7 @@ local function cancel(id)
     count("ghosts")
   end
   finish(id, key, task, ending, now, retention)
+  note(id, "cancel", task.attempt, task.status == "RUNNING" and task.worker or "", "cancelled")
   return 1
 end
 
@@ -41,4 +43,5 @@ for at = 3, #ARGV do
 end
 close(counters)
 if has_run then redis.call("PUBLISH", "{regrow}:wake", "drops") end
+write_notes()
 return answer

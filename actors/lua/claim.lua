@@ -11,6 +11,7 @@
 --       last: retention of ended tasks in ms
 -- moves   {regrow}:task:<id>   QUEUED -> RUNNING, attempt + 1, owner and worker set
 --                              QUEUED -> FAILED where its time is over, or its record is damaged
+-- notes   claim, and ends
 -- answer  tasks still queued, then per task: id, attempt, worker, digest, parameters, CRC-32 of these, max_attempts,
 --         the function's terms and the task's limits in msgpack, ms until its deadline ("" for what it does not have)
 --
@@ -102,6 +103,7 @@ local function take(id, key, task, share)
   add(id, attempt, workers[share], task)
   bytes = bytes + task.size
   taken[#taken + 1] = id
+  note(id, "claim", attempt, workers[share], "")
   lease_pairs[#lease_pairs + 1] = id
   lease_pairs[#lease_pairs + 1] = attempt
 end
@@ -151,5 +153,6 @@ if #taken > 0 then
 end
 close(counters)
 if seen > 0 and redis.call("EXISTS", queue) == 0 then redis.call("HDEL", counters, "ghosts") end -- whatever was counted wrongly
+write_notes()
 answer[1] = waiting()
 return answer

@@ -5,6 +5,7 @@
 -- moves   {regrow}:task:<id>   QUEUED -> FAILED where its time is over; scheduled ones go to the end of the queue
 -- writes  {regrow}:function:<function id> and what belongs to it: deleted, when it has not been used for its ttl
 --         {regrow}:gone        set: functions whose official record is still to be deleted
+-- notes   due, expire
 -- sends   {regrow}:wake, {regrow}:done
 -- answer  tasks queued, ms until it is to be asked again (-1: nothing waits), then the functions in {regrow}:gone
 --
@@ -20,7 +21,10 @@ end
 
 for _, id in ipairs(due(SCHEDULED)) do
   redis.call("ZREM", SCHEDULED, id)
-  if redis.call("HGET", TASK .. id, "status") == "QUEUED" then moved[#moved + 1] = id end
+  if redis.call("HGET", TASK .. id, "status") == "QUEUED" then
+    moved[#moved + 1] = id
+    note(id, "due", redis.call("HGET", TASK .. id, "attempt"), "", "")
+  end
 end
 if #moved > 0 then
   redis.call("RPUSH", queue, unpack(moved))
@@ -46,6 +50,7 @@ for _, id in ipairs(due(TIMERS)) do
 end
 
 close(counters)
+write_notes()
 local soonest
 for _, timers in ipairs({SCHEDULED, DEADLINES, TIMERS}) do
   local first = redis.call("ZRANGE", timers, 0, 0, "WITHSCORES")

@@ -79,6 +79,7 @@ local function expire(id, key, task, now, retention)
   local kind = is_new and "expired" or "timed_out"
   local blob = cmsgpack.pack({kind = kind, type = "Expired", message = text, traceback = ""})
   finish(id, key, task, {to = MOVES.QUEUED.expire, asked = "expire", kind = kind, blob = blob}, now, retention)
+  note(id, "expire", task.attempt, "", kind)
 end
 
 -- Its record is damaged: what it was can no longer be told.
@@ -86,6 +87,7 @@ local function condemn(id, key, task, field, now, retention)
   local text = "the task's record in the store is damaged (" .. field .. "): submit the task again"
   local blob = cmsgpack.pack({kind = "corrupt_payload", type = "DamagedRecord", message = text, traceback = ""})
   finish(id, key, task, {to = "FAILED", asked = "fail", kind = "corrupt_payload", blob = blob}, now, retention)
+  note(id, "expire", task.attempt, "", "corrupt_payload")
 end
 
 -- Is its time over?  A task that was started once may wait on, but not past its deadline.

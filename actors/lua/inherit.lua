@@ -4,6 +4,7 @@
 --       2 leases of the silent one     3 leases of the heir      both hash: task id -> attempt
 -- ARGV  1 the silent one   2 the heir   3 ms after which a dispatcher is silent   4 most leases to take at once
 -- writes  {regrow}:task:<id>   owner = the heir, inherited = 1: the loss of its dispatcher counts against no task
+-- notes   inherit, why: the silent one
 -- answer  leases still to be taken, then per lease: task id, attempt, worker, digest
 --
 -- A dispatcher that has shown life in time keeps what it has: the answer is 0 and nothing.
@@ -23,6 +24,7 @@ for at = 1, math.min(#leases, 2 * ARGV[4]), 2 do
     if #taken == 0 then redis.call("HDEL", from, id) end
     redis.call("HSET", TASK .. id, "owner", ARGV[2], "inherited", 1)
     taken[#taken + 1] = id
+    note(id, "inherit", attempt, task[4], ARGV[1])
     taken[#taken + 1] = attempt
     local n = #answer
     answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = id, tonumber(attempt), task[4], task[5]
@@ -30,5 +32,6 @@ for at = 1, math.min(#leases, 2 * ARGV[4]), 2 do
 end
 if #given > 0 then redis.call("HDEL", from, unpack(given)) end
 if #taken > 0 then redis.call("HSET", to, unpack(taken)) end
+write_notes()
 answer[1] = redis.call("HLEN", from)
 return answer

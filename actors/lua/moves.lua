@@ -13,3 +13,20 @@ local function now_ms()
   local time = redis.call("TIME")
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
+
+local noted = {}
+
+-- A move that was made, for the record.
+local function note(id, move, attempt, worker, why)
+  noted[#noted + 1] = {id, move, tonumber(attempt) or 0, worker or "", why or ""}
+end
+
+-- Put what was noted on record, in the same atomic step as the moves themselves.  Once per script, at its end: by then it
+-- has written, so this passes at the memory limit too.  No moves, no entry: what is repeated and moves nothing is not told
+-- twice.
+local function write_notes()
+  for at = 1, #noted, 64 do
+    local some = {unpack(noted, at, math.min(at + 63, #noted))}
+    redis.call("XADD", "{regrow}:events", "MAXLEN", "~", 10000, "*", "kind", "task", "moves", cmsgpack.pack(some))
+  end
+end

@@ -8,6 +8,7 @@
 --            kind: "completed" or a failure's kind     blob: the value, or the failure in msgpack ("" with give_back)
 --            printed: its output     check: CRC-32 of the value ("" for none)
 -- moves   {regrow}:task:<id>   RUNNING -> COMPLETED, FAILED, or QUEUED: at the front in the order given, or after a delay
+-- notes   the move that was made (what was asked for, or the give_up or retry that it came to), and its kind
 -- sends   {regrow}:done        ids that ended, space-separated
 --         {regrow}:wake        if anything was queued again; "due" if anything waits for its time
 -- answer  per settlement: 1 stored, 2 queued again, 3 stale, 4 vanished
@@ -81,6 +82,7 @@ end
 
 local function apply(id, key, task, asked, kind, blob, printed, check)
   local move, final_kind, delay = judge(key, task, asked, kind, blob)
+  note(id, move, task.attempt, task.worker, final_kind)
   if MOVES.RUNNING[move] == "QUEUED" then return queue_again(id, key, task, asked, kind, move, delay, printed) end
   local ending = {to = MOVES.RUNNING[move], asked = asked, kind = final_kind, blob = blob,
     history = history_with(task, kind, now), printed = printed ~= "" and printed, check = check ~= "" and check,
@@ -121,4 +123,5 @@ if #requeued > 0 then
   redis.call("PUBLISH", "{regrow}:wake", #requeued)
 end
 if has_delayed then redis.call("PUBLISH", "{regrow}:wake", "due") end
+write_notes()
 return answer

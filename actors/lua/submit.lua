@@ -13,6 +13,7 @@
 --         {regrow}:deadlines                sorted set: task id -> when its time is over, Unix ms
 --         {regrow}:function_timers          sorted set: function id -> when it expires, unless it is used again
 --         {regrow}:open                     hash: digest -> tasks of that function that have not ended
+-- notes   submit
 -- sends   {regrow}:wake                     once, if anything was queued; not only when the queue was empty before:
 --                                           the one who found it not empty may have had no free slot, another may.
 --                                           "due" if anything waits for its time
@@ -70,6 +71,7 @@ for at = 2, #ARGV, 7 do
     if not note_options(id, key, known[3], options) then new[#new + 1] = id end
     opened[known[1]] = (opened[known[1]] or 0) + 1
     accepted = accepted + 1
+    note(id, "submit", 0, "", "")
     answer[#answer + 1] = 1
   end
 end
@@ -86,4 +88,5 @@ if #new > 0 then
   redis.call("PUBLISH", "{regrow}:wake", #new)
 end
 if is_timed then redis.call("PUBLISH", "{regrow}:wake", "due") end
+write_notes()
 return answer

@@ -1,0 +1,131 @@
+"""The record of moves: written by the scripts themselves, bounded, in step with what they do."""
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from regrow.actors import keys
+from regrow.actors.records import Share
+from regrow.actors.store import Store
+from regrow.actors.task import Settlement
+from support.tasks import WORKER, claim, crash, given_back, lost, register, submit, success
+from support.valkey import Valkey, valkey_server
+
+KEPT = 10_000  # entries; the server trims whole nodes of 100
+MOVES_PER_ENTRY = 64
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with valkey_server(tmp_path_factory.mktemp("store")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: Valkey) -> Valkey:
+    with running.client() as client:
+        client.flushall()
+        client.config_set("maxmemory", 0)
+    return running
+
+
+@pytest.fixture
+def store(server: Valkey) -> Iterator[Store]:
+    store = Store.connect(server.url)
+    yield store
+    store.close()
+
+
+def entries(server: Valkey) -> list[list[tuple]]:
+    """The moves of each entry."""
+    with server.client() as client:
+        return [msgspec.msgpack.decode(fields[b"moves"]) for _, fields in client.xrange(keys.EVENTS)]
+
+
+def moves(server: Valkey) -> list[list]:
+    return [move for entry in entries(server) for move in entry]
+
+
+def test_every_move_of_a_task_is_on_record_in_order_with_attempt_worker_and_reason(
+    server: Valkey, store: Store
+) -> None:
+    [task_id] = submit(server.url, register(server.url), b"")
+    for end in (crash, lost, given_back, success):
+        store.settle("a", [end(claim(store, 1)[0])])
+
+    told = moves(server)
+
+    assert {move[0] for move in told} == {task_id}
+    assert [tuple(move[1:]) for move in told] == [
+        ("submit", 0, "", ""),
+        ("claim", 1, WORKER, ""),
+        ("crash", 1, WORKER, "crashed"),
+        ("claim", 2, WORKER, ""),
+        ("lose_worker", 2, WORKER, "worker_lost"),
+        ("claim", 3, WORKER, ""),
+        ("give_back", 3, WORKER, ""),
+        ("claim", 4, WORKER, ""),
+        ("succeed", 4, WORKER, "completed"),
+    ]
+
+
+def test_a_task_that_came_to_its_limit_is_told_as_given_up(server: Valkey, store: Store) -> None:
+    submit(server.url, register(server.url, max_attempts=2), b"")
+    for _ in range(2):
+        store.settle("a", [crash(claim(store, 1)[0])])
+
+    assert [(move[1], move[4]) for move in moves(server)][-1] == ("give_up", "quarantined")
+
+
+def test_what_is_repeated_or_stale_is_not_told_again(server: Valkey, store: Store) -> None:
+    submit(server.url, register(server.url), b"1", b"2")
+    first = store.claim("a", "one", [Share(WORKER, 2, 0.0)], {}, 1000).tasks
+    store.claim("a", "one", [Share(WORKER, 2, 0.0)], {}, 1000)
+    endings: list[Settlement] = [success(first[0])]
+    store.settle("a", endings)
+    store.settle("a", endings)
+    store.settle("another", [success(first[1])])
+
+    assert [move[1] for move in moves(server)] == ["submit", "submit", "claim", "claim", "succeed"]
+
+
+def test_a_takeover_is_told_with_the_name_of_the_silent_dispatcher(server: Valkey, store: Store) -> None:
+    [task_id] = submit(server.url, register(server.url), b"")
+    claim(store, 1, dispatcher="silent")
+    with server.client() as client:
+        client.zadd(keys.BEATS, {"silent": 0})
+
+    store.inherit("heir", "silent")
+
+    assert moves(server)[-1] == [task_id, "inherit", 1, WORKER, "silent"]
+
+
+def test_one_script_call_makes_few_entries_of_at_most_64_moves(server: Valkey, store: Store) -> None:
+    submit(server.url, register(server.url), *[b""] * 150)
+
+    assert [len(entry) for entry in entries(server)] == [64, 64, 22]
+
+
+def test_the_stream_stays_bounded_under_50_000_moves(server: Valkey, store: Store) -> None:
+    function = register(server.url)
+    for at in range(0, 16_700, 167):
+        submit(server.url, function, *[b"%d" % n for n in range(at, at + 167)])
+        for task in claim(store, 167):
+            store.settle("a", [success(task)])
+
+    with server.client() as client:
+        told, kept = client.xinfo_stream(keys.EVENTS), client.xlen(keys.EVENTS)
+    assert told["entries-added"] > 16_700, "each settlement made an entry of its own"
+    assert KEPT <= kept <= KEPT + 100
+    assert moves(server)[-1][1] == "succeed", "it is the oldest that has gone"
+
+
+def test_at_the_memory_limit_moves_are_still_told(server: Valkey, store: Store) -> None:
+    submit(server.url, register(server.url), b"x" * 1000)
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+
+    store.settle("a", [success(claim(store, 1)[0])])
+
+    assert [move[1] for move in moves(server)] == ["submit", "claim", "succeed"]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from regrow.actors.flags import CodeFlags, CommonFlags, StoreFlags, TreeFlags
+from regrow.actors.flags import CapFlags, CodeFlags, CommonFlags, StoreFlags, TreeFlags
 from regrow.actors.settings import RANGES, Settings
 from regrow.actors.wire import Mode
 
@@ -32,7 +32,7 @@ def up(*, flags: TreeFlags = TreeFlags()) -> int:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class DispatcherFlags(CommonFlags, StoreFlags, CodeFlags):
+class DispatcherFlags(CommonFlags, StoreFlags, CodeFlags, CapFlags):
     """One dispatcher."""
 
     mode: Annotated[Mode | None, Parameter(name=["--mode", "-m"])] = None

@@ -24,6 +24,8 @@ import msgspec
 from regrow.actors import stimuli, wire
 from regrow.actors.dispatch import Dispatch
 from regrow.actors.events import Event
+from regrow.actors.leases import Leases
+from regrow.actors.limits import NO_LIMITS, Limits
 from regrow.actors.placement import Seat
 from regrow.actors.reception import Identity
 from regrow.actors.records import DispatcherRecord
@@ -52,6 +54,7 @@ class DispatcherArguments(msgspec.Struct, frozen=True):
     max_payload_bytes: int = 64 * 1024 * 1024
     retention_s: float = RETENTION_S
     drain_s: float = 10.0  # how long a stop waits for running tasks
+    caps: Limits = NO_LIMITS  # what no task may have more of
     log_level: str = "info"
 
 
@@ -64,7 +67,8 @@ class Dispatcher(Actor[DispatcherArguments, None]):
     def __init__(self, arguments: DispatcherArguments, context: Context) -> None:
         super().__init__(arguments, context)
         python = ".".join(platform.python_version_tuple()[:2])
-        self._core = Dispatch(Identity(f"{arguments.dispatcher}/{uuid.uuid4().hex[:12]}", context.tree, python))
+        identity = Identity(f"{arguments.dispatcher}/{uuid.uuid4().hex[:12]}", context.tree, python)
+        self._core = Dispatch(identity, Leases(caps=arguments.caps))
         self._deliveries: deque[Delivery] = deque()
         self._monitors: dict[int, WorkerId] = {}
         self._tally = events.Tally()  # of damaged frames

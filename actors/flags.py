@@ -57,6 +57,27 @@ class CodeFlags:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class CapFlags:
+    """What one attempt of any task may use; no cap where none is given."""
+
+    max_wall_s: float | None = None
+    "seconds"
+    max_cpu_s: float | None = None
+    "seconds on the CPU, with all that it starts"
+    max_memory_bytes: int | None = None
+    "of data, with all that it starts"
+    max_output_bytes: int | None = None
+    "of its pickled value, and of what it prints"
+    max_open_files: int | None = None
+    "descriptors"
+    max_file_bytes: int | None = None
+    "of any one file that it writes"
+    max_processes: int | None = None
+    "alive at once"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class GatewayFlags:
     """The HTTP door."""
 
@@ -72,7 +93,7 @@ class GatewayFlags:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class TreeFlags(CommonFlags, StoreFlags, CodeFlags, GatewayFlags):
+class TreeFlags(CommonFlags, StoreFlags, CodeFlags, GatewayFlags, CapFlags):
     """The whole tree."""
 
     mode: Annotated[Mode | None, Parameter(name=["--mode", "-m"])] = None

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 
+from regrow.actors.limits import NO_TERMS, Terms
 from regrow.actors.payload import FunctionManifest
 from regrow.actors.task import MAX_ATTEMPTS, Digest, FunctionId, FunctionRecord
 
@@ -13,7 +14,13 @@ def digest_of(code: bytes) -> Digest:
 
 
 def record_of(
-    manifest: FunctionManifest, function_id: FunctionId, name: str, now: float, max_attempts: int | None = None
+    manifest: FunctionManifest,
+    function_id: FunctionId,
+    name: str,
+    now: float,
+    max_attempts: int | None = None,
+    terms: Terms = NO_TERMS,
+    ttl_s: float | None = None,
 ) -> FunctionRecord:
     """What is kept of a function that is registered at ``now`` (Unix seconds)."""
     return FunctionRecord(
@@ -25,4 +32,6 @@ def record_of(
         registered_at=now,
         max_attempts=MAX_ATTEMPTS if max_attempts is None else max_attempts,
         modules=manifest.modules,
+        terms=terms,
+        ttl_s=ttl_s,
     )

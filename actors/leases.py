@@ -21,11 +21,13 @@ Every task that the store has claimed for this dispatcher is in exactly one plac
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 
 from regrow.actors import wire
 from regrow.actors.ledger import Key, Ledger
+from regrow.actors.limits import NO_LIMITS, Limits
 from regrow.actors.placement import Durations, Lease, Seat, Seats
 from regrow.actors.records import Held
 from regrow.actors.task import Claimed, Drop, Failure, FailureKind, Move, Outcome, Settlement, TaskId, WorkerId
@@ -39,6 +41,7 @@ class Leases:
     seats: Seats = field(default_factory=Seats)
     ledger: Ledger = field(default_factory=Ledger)
     durations: Durations = field(default_factory=Durations)
+    caps: Limits = NO_LIMITS  # what no task may have more of
     orphans: dict[TaskId, Held] = field(default_factory=dict)
     _outbox: dict[WorkerId, list[TaskToRun]] = field(default_factory=dict)
 
@@ -193,7 +196,7 @@ class Leases:
             claimed.params,
             expected_s,
             claimed.checksum,
-            claimed.limits,
+            allowed(claimed.limits, self.caps),
             claimed.deadline_s,
         )
         seat.take(Lease.of(task, claimed.worker, now))
@@ -212,6 +215,13 @@ class Leases:
         for lease in gone:
             seat.release(lease.task_id, lease.attempt)
         return [wire.Lease(lease.task_id, lease.attempt) for lease in gone]
+
+
+@lru_cache(maxsize=1024)
+def allowed(limits: Limits | None, caps: Limits) -> Limits | None:
+    """A task's limits within the caps; None where nothing is limited."""
+    found = (limits or NO_LIMITS).capped(caps)
+    return None if found == NO_LIMITS else found
 
 
 def move_of(outcome: Outcome) -> Move:

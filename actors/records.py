@@ -128,16 +128,17 @@ def submit_arguments(tasks: Sequence[NewTask], max_queued: int) -> list[Argument
     for task in tasks:
         limit = "" if task.max_attempts is None else task.max_attempts
         checksum = "" if task.checksum is None else task.checksum
-        options = b"" if task.options is NO_OPTIONS else _packed(task.options)
-        arguments += (task.task_id, task.function_id, task.params, limit, task.body, checksum, options)
+        times, limits = (b"", b"") if task.options is NO_OPTIONS else _packed(task.options)
+        arguments += (task.task_id, task.function_id, task.params, limit, task.body, checksum, times, limits)
     return arguments
 
 
-def _packed(options: Options) -> bytes:
-    """For submit.lua: what there is of it, times in whole ms."""
+def _packed(options: Options) -> tuple[bytes, bytes]:
+    """For submit.lua: times, in whole ms, and limits; each b"" where there are none."""
     times = {"delay": options.delay_s, "expires": options.expires_s, "deadline": options.deadline_s}
-    packed: dict[str, int | bytes] = {name: int(1000 * time) for name, time in times.items() if time is not None}
-    return encode_options(packed | ({} if options.limits is None else {"limits": encode_options(options.limits)}))
+    given = {name: int(1000 * time) for name, time in times.items() if time is not None}
+    limits = b"" if options.limits is None else encode_options(options.limits)
+    return encode_options(given) if given else b"", limits
 
 
 def facts_of_function(record: FunctionRecord) -> dict[str, str | int | bytes]:
@@ -235,7 +236,8 @@ def settle_arguments(
         outcome = settlement.outcome
         printed = b"" if outcome is None else outcome.printed
         check = "" if outcome is None or outcome.checksum is None else outcome.checksum
-        arguments += (settlement.task_id, settlement.attempt, str(settlement.move), kind, blob, printed, check)
+        types = "" if outcome is None or outcome.failure is None else "\n".join(outcome.failure.types)
+        arguments += (settlement.task_id, settlement.attempt, str(settlement.move), kind, blob, printed, check, types)
     return arguments
 
 

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 import msgspec
 
+from regrow.actors.limits import Limits
 from regrow.actors.wire import Mode
 from regrow.runtime.endpoints import default_data_dir
 from regrow.runtime.errors import ConfigError
@@ -22,6 +23,13 @@ RANGES = {
     "max_queued": (1, 1_000_000_000),
     "retention_s": (1, 10 * 366 * 24 * 3600),
     "drain_s": (0, 24 * 3600),
+    "max_wall_s": (0.001, 10 * 366 * 24 * 3600),
+    "max_cpu_s": (0.001, 10 * 366 * 24 * 3600),
+    "max_memory_bytes": (1, 2**50),
+    "max_output_bytes": (1, 2**40),
+    "max_open_files": (1, 2**20),
+    "max_file_bytes": (0, 2**50),
+    "max_processes": (0, 2**20),
 }
 
 
@@ -43,12 +51,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_queued: int = 1_000_000  # queued tasks above which submits are answered 429
     retention_s: float = 24 * 3600.0  # how long an ended task is kept
     drain_s: float = 10.0  # how long a stop waits for running tasks
+    max_wall_s: float | None = None  # caps of limits, which hold also for tasks that ask for none; None: no cap
+    max_cpu_s: float | None = None
+    max_memory_bytes: int | None = None
+    max_output_bytes: int | None = None
+    max_open_files: int | None = None
+    max_file_bytes: int | None = None
+    max_processes: int | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def checked(self) -> Self:
         """Itself, if it makes sense.  Raises ConfigError that names the flag and the fix."""
         for name, (least, most) in RANGES.items():
             value = getattr(self, name)
+            if value is None:
+                continue
             if not least <= value <= most:  # so said, because it refuses NaN too
                 free = " (0 is a free port)" if name.endswith("port") else ""
                 raise ConfigError(f"--{name.replace('_', '-')} {value}: use {least} to {most}{free}")
@@ -66,6 +83,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             if not Path(folder).is_dir():
                 raise ConfigError(f"--import-path {folder}: there is no such directory")
         return self
+
+    def caps(self) -> Limits:
+        """What no task may have more of."""
+        return Limits(**{name: getattr(self, f"max_{name}") for name in Limits.__struct_fields__})
 
 
 class GatewayArguments(msgspec.Struct, frozen=True):

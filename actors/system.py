@@ -176,6 +176,7 @@ def dispatcher_arguments(settings: Settings, places: Places) -> DispatcherArgume
         max_payload_bytes=settings.max_payload_bytes,
         retention_s=settings.retention_s,
         drain_s=settings.drain_s,
+        caps=settings.caps(),
         log_level=settings.log_level,
     )
 

@@ -25,8 +25,9 @@ from regrow.actors.astore import AsyncStore
 from regrow.actors.events import Event
 from regrow.actors.settings import Settings, build
 from regrow.actors.task import FunctionId, TaskId
-from regrow.gateway import body, docs_page, openapi, problems, schemas, views
+from regrow.gateway import body, docs_page, letters, openapi, problems, schemas, views
 from regrow.gateway.guard import App, Guard, Receive, Scope, Send
+from regrow.gateway.letters import Letters
 from regrow.gateway.metrics import MEDIA_TYPE, Meter, Metrics
 from regrow.gateway.openapi import gives, takes
 from regrow.gateway.problems import ApiError
@@ -52,7 +53,8 @@ def make_app(settings: Settings, tree: Tree | None = None) -> FastAPI:
             "a gateway by itself needs --redis-url (REGROW_REDIS_URL): the store of the tree whose door it should be, "
             "as DATA_DIR/endpoints.json names it; or start everything with regrow up"
         )
-    service = Service(settings, AsyncStore.connect(settings.redis_url), tree or NoTree())
+    store = AsyncStore.connect(settings.redis_url)
+    service = Service(settings, store, tree or NoTree())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -71,7 +73,8 @@ def make_app(settings: Settings, tree: Tree | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service, app.state.metrics = service, Metrics()
-    for router in (official, v1, probes):
+    app.state.letters = Letters(service, store)
+    for router in (official, v1, letters.routes, probes):
         app.include_router(router)
     docs_page.add_to(app)
     for kind in (RegrowError, schemas.Misfit, HTTPException, RequestValidationError, Exception):
@@ -148,7 +151,7 @@ async def running(request: Request) -> Response:
 async def register_function(request: Request) -> Response:
     """Register a function: the pickle of a callable."""
     asked = await _asked(request, schemas.RegisterFunction)
-    record, _ = await _service(request).register(asked, None)
+    record, _ = await _service(request).register(asked)
     return body.answer(request, views.FunctionId(record.function_id))
 
 
@@ -187,7 +190,7 @@ async def result(request: Request, task_id: UUID) -> Response:
 async def new_function(request: Request) -> Response:
     """Register a function."""
     asked = await _asked(request, schemas.NewFunction)
-    record, warnings = await _service(request).register(asked, asked.max_attempts)
+    record, warnings = await _service(request).register(asked)
     return body.answer(request, views.Registered(record.function_id, record.digest, warnings))
 
 
@@ -209,6 +212,13 @@ async def one_function(request: Request, function_id: UUID) -> Response:
     return body.answer(request, views.function(await _service(request).function(FunctionId(str(function_id)))))
 
 
+@v1.delete("/functions/{function_id}", responses=gives("Forgotten", 404, 422, 503))
+async def forget_function(request: Request, function_id: UUID) -> Response:
+    """Delete a function: it cannot be called any more, and what was submitted before still runs."""
+    await _service(request).forget(FunctionId(str(function_id)))
+    return body.answer(request, views.Forgotten(str(function_id)))
+
+
 @v1.post("/tasks", openapi_extra=takes("NewTasks"), responses=gives("Submitted", 400, 413, 415, 422, 429, 503))
 async def new_tasks(request: Request) -> Response:
     """Submit many calls. One verdict each, in order; 429 only when the queue took none of them.
@@ -228,6 +238,12 @@ async def new_tasks(request: Request) -> Response:
 async def one_task(request: Request, task_id: UUID, wait_s: Seconds = 0.0) -> Response:
     """A task, when it has ended or ``wait_s`` seconds are over."""
     return body.answer(request, views.task(await _service(request).ended_task(TaskId(str(task_id)), wait_s)))
+
+
+@v1.delete("/tasks/{task_id}", responses=gives("Task", 404, 422, 503))
+async def cancel(request: Request, task_id: UUID) -> Response:
+    """Cancel a task: it is FAILED, kind cancelled, from here on, and is killed if it runs. One that has ended stays as it is."""
+    return body.answer(request, views.task(await _service(request).cancel(TaskId(str(task_id)))))
 
 
 @v1.post("/tasks/wait", openapi_extra=takes("Wait"), responses=gives("Ended", 400, 413, 415, 422, 503))

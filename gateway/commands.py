@@ -11,7 +11,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from regrow.actors.commands import DEFAULT_REDIS
-from regrow.actors.flags import CommonFlags, GatewayFlags, StoreFlags
+from regrow.actors.flags import CapFlags, CommonFlags, GatewayFlags, StoreFlags
 from regrow.actors.picture import branch, wide_console
 from regrow.actors.task import FINAL, FailureKind, State
 from regrow.runtime.errors import ConfigError
@@ -25,7 +25,7 @@ PATIENCE_S = 5.0  # with a gateway that does not answer: more than its restart t
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class AloneFlags(CommonFlags, StoreFlags, GatewayFlags):
+class AloneFlags(CommonFlags, StoreFlags, GatewayFlags, CapFlags):
     """One gateway."""
 
 

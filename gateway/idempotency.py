@@ -6,6 +6,9 @@ The id is made from the key alone, so the store finds the task of a key without 
 import hashlib
 from typing import Final
 
+import msgspec
+
+from regrow.actors.limits import NO_OPTIONS, Options
 from regrow.actors.task import FunctionId, TaskId
 
 NAMESPACE: Final = hashlib.sha256(b"regrow: task of idempotency key ")
@@ -25,8 +28,10 @@ def shaped(digits: str) -> TaskId:
     return TaskId(f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}")
 
 
-def body_of(function_id: FunctionId, params: bytes, max_attempts: int | None) -> bytes:
+def body_of(function_id: FunctionId, params: bytes, max_attempts: int | None, options: Options) -> bytes:
     """A digest by which a repeated submit is told from another one under the same key."""
     digest = hashlib.blake2b(f"{function_id} {max_attempts} ".encode(), digest_size=BODY_BYTES)
+    if options is not NO_OPTIONS:
+        digest.update(msgspec.msgpack.encode(options))
     digest.update(params)
     return digest.digest()

@@ -31,6 +31,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "not_found": Kind(404, "there is nothing here"),
     "unknown_function": Kind(404, "there is no such function"),
     "unknown_task": Kind(404, "there is no such task"),
+    "unknown_letter": Kind(404, "there is no such dead letter"),
     "method_not_allowed": Kind(405, "this method is not allowed here"),
     "body_timeout": Kind(408, "the body did not arrive in time"),
     "no_tree": Kind(409, "this gateway is in no tree"),

@@ -13,7 +13,8 @@ from pydantic.json_schema import models_json_schema
 
 MAX_BATCH: Final = 10_000  # tasks per request
 MAX_WAIT_S: Final = 60.0  # longest long poll; a longer wish is answered after this
-NOT_YET: Final = ("limits", "retry", "ttl_s", "priority", "delay_s", "deadline_s")
+NOT_YET: Final = ("priority",)
+LONGEST_S: Final = 366 * 24 * 3600.0
 
 Binary = Annotated[
     str | bytes,
@@ -32,6 +33,11 @@ IdempotencyKey = Annotated[
         description="the same key with the same function, payload and max_attempts is the same task, submitted once; with "
         "others it is refused (idempotency_conflict). It is kept as long as the task",
     ),
+]
+Duration = Annotated[float | None, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
+ExceptionNames = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=200)]],
+    Field(max_length=100, description="names of exception classes, with their module or without; subclasses count"),
 ]
 TaskText = Annotated[  # a third of the cost of UUID, and there may be thousands
     str,
@@ -72,17 +78,54 @@ class ExecuteFunction(Body):
     payload: Binary
 
 
+class Limits(Body):
+    """What one attempt of a task may use, with all that it starts; what is not given is not limited."""
+
+    wall_s: Duration = None
+    cpu_s: Duration = None
+    memory_bytes: Annotated[int | None, Field(ge=1, le=2**50, description="of data; above it: oom")] = None
+    output_bytes: Annotated[
+        int | None, Field(ge=0, le=2**40, description="of the pickled value; of what is printed")
+    ] = None
+    open_files: Annotated[int | None, Field(ge=1, le=2**20, description="descriptors, besides the slot's own")] = None
+    file_bytes: Annotated[int | None, Field(ge=0, le=2**50, description="of any one file that is written")] = None
+    processes: Annotated[int | None, Field(ge=0, le=2**20, description="alive at once, besides the slot")] = None
+
+
+class Retry(Body):
+    """When a task that raised is tried again: after ``backoff_s * factor ** (n - 1)`` seconds for retry n."""
+
+    count: Annotated[int, Field(ge=0, le=1000)]
+    backoff_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = 1.0
+    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
+    max_backoff_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = 300.0
+    jitter: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="part of the delay, up or down")] = 0.2
+    retry_on: ExceptionNames = []
+    dont_retry: ExceptionNames = []
+
+
 class NewFunction(RegisterFunction):
-    """POST /v1/functions."""
+    """POST /v1/functions. ``ttl_s``: seconds without a call after which it is deleted."""
 
     max_attempts: MaxAttempts = None
+    limits: Limits | None = None
+    retry: Retry | None = None
+    ttl_s: Duration = None
 
 
 class NewTask(ExecuteFunction):
-    """One task of POST /v1/tasks. ``max_attempts``: by default the function's."""
+    """One task of POST /v1/tasks. ``max_attempts``: by default the function's; ``limits``: over the function's, one by one.
+
+    In seconds from now: ``delay_s``, not to be started before; ``expires_s``, not to be started for the first time after;
+    ``deadline_s``, to have ended by then.
+    """
 
     max_attempts: MaxAttempts = None
     idempotency_key: IdempotencyKey = None
+    limits: Limits | None = None
+    delay_s: Annotated[float | None, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = None
+    expires_s: Duration = None
+    deadline_s: Duration = None
 
 
 class NewTasks(Body):

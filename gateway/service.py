@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Final, Protocol, TypeVar
+from zlib import crc32
 
 from regrow.actors import function
 from regrow.actors.astore import AsyncStore
@@ -19,6 +20,7 @@ from regrow.actors.records import SubmitVerdict
 from regrow.actors.settings import Settings
 from regrow.actors.task import FINAL, FunctionId, FunctionRecord, NewTask, TaskId, TaskRecord, WorkerRecord
 from regrow.gateway import schemas
+from regrow.gateway.asked import above, options_of, terms_of
 from regrow.gateway.batching import Batcher
 from regrow.gateway.body import too_large
 from regrow.gateway.idempotency import body_of, shaped, task_id_of
@@ -88,16 +90,23 @@ class Service:
 
     # Functions
 
-    async def register(
-        self, asked: schemas.RegisterFunction, max_attempts: int | None
-    ) -> tuple[FunctionRecord, tuple[str, ...]]:
+    async def register(self, asked: schemas.RegisterFunction) -> tuple[FunctionRecord, tuple[str, ...]]:
         """Check and keep a function; its record, and warnings.  Raises PayloadError, ApiError, StoreUnavailable."""
         manifest = await aside(lambda: check_function(asked.payload), len(asked.payload))
         self._check_size(manifest.code)
         function_id = FunctionId(str(uuid.uuid4()))
-        record = function.record_of(manifest, function_id, asked.name, time.time(), max_attempts)
+        more = asked if isinstance(asked, schemas.NewFunction) else schemas.NewFunction(name="-", payload=b"")
+        terms = terms_of(more)
+        record = function.record_of(
+            manifest, function_id, asked.name, time.time(), more.max_attempts, terms, more.ttl_s
+        )
         await self._store.put_function(record, manifest.code)
-        return record, manifest.warnings
+        return record, manifest.warnings + above(terms.limits, self.settings.caps())
+
+    async def forget(self, function_id: FunctionId) -> None:
+        """Delete a function; its tasks that were accepted still run.  Raises ApiError."""
+        if not await self._store.forget_function(function_id):
+            raise _unknown_function(function_id)
 
     async def function(self, function_id: FunctionId) -> FunctionRecord:
         """A function's record.  Raises ApiError."""
@@ -151,6 +160,14 @@ class Service:
             raise verdict
         return verdict
 
+    async def submit_new(self, task: NewTask) -> TaskId:
+        """Its id.  Raises ApiError, StoreUnavailable."""
+        (verdict,) = await self._submit([task])
+        found = _answer(task, verdict)
+        if isinstance(found, ApiError):
+            raise found
+        return found
+
     def _checked(self, item: schemas.ExecuteFunction | schemas.Misfit, fresh: Iterator[TaskId]) -> NewTask | ApiError:
         if isinstance(item, schemas.Misfit):
             return problem_of(item)
@@ -159,13 +176,15 @@ class Service:
             self._check_size(params)
         except (PayloadError, ApiError) as error:
             return problem_of(error)
-        function_id = FunctionId(str(item.function_id))
+        function_id, checksum = FunctionId(str(item.function_id)), crc32(params)
         if not isinstance(item, schemas.NewTask):
-            return NewTask(next(fresh), function_id, params)
+            return NewTask(next(fresh), function_id, params, checksum=checksum)
+        options = options_of(item)
         if item.idempotency_key is None:
-            return NewTask(next(fresh), function_id, params, item.max_attempts)
-        body = body_of(function_id, params, item.max_attempts)
-        return NewTask(task_id_of(item.idempotency_key), function_id, params, item.max_attempts, body)
+            return NewTask(next(fresh), function_id, params, item.max_attempts, b"", checksum, options)
+        task_id = task_id_of(item.idempotency_key)
+        body = body_of(function_id, params, item.max_attempts, options)
+        return NewTask(task_id, function_id, params, item.max_attempts, body, checksum, options)
 
     def _check_size(self, payload: bytes) -> None:
         if len(payload) > self.settings.max_payload_bytes:
@@ -179,6 +198,11 @@ class Service:
                 "unknown_task", f"task {task_id} was never submitted here, or ended so long ago that it was deleted"
             )
         return record
+
+    async def cancel(self, task_id: TaskId) -> TaskRecord:
+        """End a task, unless it has ended; how it has ended.  Raises ApiError, StoreUnavailable."""
+        await self._store.cancel([task_id], self.settings.retention_s)
+        return await self.task(task_id)
 
     async def ended_task(self, task_id: TaskId, wait_s: float) -> TaskRecord:
         """A task when it has ended, or as it is after ``wait_s`` seconds.  Raises ApiError, StoreUnavailable."""

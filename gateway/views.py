@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from regrow.actors.limits import Limits, Retry
 from regrow.actors.task import Attempt, FailureKind, FunctionRecord, State, TaskRecord, WorkerRecord
 from regrow.runtime.tree import TreeNode
 
@@ -59,7 +60,10 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """A task. ``result`` is the pickled value of a COMPLETED task, ``error`` tells why it FAILED."""
+    """A task. ``result`` is the pickled value of a COMPLETED task, ``error`` tells why it FAILED.
+
+    ``output`` is what its last attempt wrote to standard output and error, cut in the middle where that was much.
+    """
 
     task_id: str
     function_id: str
@@ -69,6 +73,7 @@ class Task(msgspec.Struct, frozen=True):
     finished_at: float | None
     result: bytes | None
     error: TaskError | None
+    output: str = ""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -87,7 +92,7 @@ class Registered(msgspec.Struct, frozen=True):
 
 
 class Function(msgspec.Struct, frozen=True):
-    """A registered function. ``modules``: what its workers must be able to import."""
+    """A registered function. ``modules``: what its workers must be able to import. ``ttl_s``: deleted when unused for so long."""
 
     function_id: str
     name: str
@@ -96,6 +101,44 @@ class Function(msgspec.Struct, frozen=True):
     registered_at: float
     max_attempts: int
     modules: tuple[str, ...]
+    limits: Limits
+    retry: Retry | None
+    ttl_s: float | None
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """DELETE /v1/functions/{function_id}."""
+
+    function_id: str
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """A dead letter: a failed task that keeps its parameters, to be looked at and queued again."""
+
+    task_id: str
+    function_id: str
+    finished_at: float | None
+    attempts: int
+    error: TaskError | None
+
+
+class Letters(msgspec.Struct, frozen=True):
+    """A page of dead letters, newest first. ``next`` is the ``before`` of the next page, null at the end."""
+
+    dead_letters: list[Letter]
+    next: float | None
+
+
+class Requeued(msgspec.Struct, frozen=True):
+    """POST /v1/dead-letters/{task_id}/requeue: the new task."""
+
+    task_id: str
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """DELETE /v1/dead-letters: how many were thrown away."""
+
+    purged: int
 
 
 class Functions(msgspec.Struct, frozen=True):
@@ -159,7 +202,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 ANSWERS: Final[tuple[type, ...]] = (
     Running, FunctionId, TaskId, Status, Result, Task, Ended, Registered, Function, Functions, Submitted, Workers, TreeNode,
-    Pool, Health, Problem,
+    Pool, Health, Problem, Forgotten, Letter, Letters, Requeued, Purged,
 )  # fmt: skip
 
 
@@ -173,8 +216,13 @@ def task(record: TaskRecord) -> Task:
     """A task as /v1 shows it."""
     return Task(
         record.task_id, record.function_id, record.status, record.attempts, record.submitted_at, record.finished_at,
-        record.value, _error(record),
+        record.value, _error(record), (record.printed or b"").decode(errors="replace"),
     )  # fmt: skip
+
+
+def letter(record: TaskRecord) -> Letter:
+    """A dead letter."""
+    return Letter(record.task_id, record.function_id, record.finished_at, len(record.attempts), _error(record))
 
 
 def result(record: TaskRecord) -> Result:
@@ -202,5 +250,5 @@ def function(record: FunctionRecord) -> Function:
     """A function as /v1 shows it."""
     return Function(
         record.function_id, record.name, record.digest, record.size_bytes, record.registered_at, record.max_attempts,
-        record.modules,
+        record.modules, record.terms.limits, record.terms.retry, record.ttl_s,
     )  # fmt: skip

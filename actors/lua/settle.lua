@@ -4,9 +4,10 @@
 --       2 leases         hash of this dispatcher: task id -> attempt
 --       3 counters       hash
 -- ARGV  1 dispatcher   2 retention of ended tasks in ms   3 lost workers after which a task ends   4 a random number, 0 to 1
---       5... per settlement: task id, attempt, move, kind, blob, printed, check
+--       5... per settlement: task id, attempt, move, kind, blob, printed, check, types
 --            kind: "completed" or a failure's kind     blob: the value, or the failure in msgpack ("" with give_back)
 --            printed: its output     check: CRC-32 of the value ("" for none)
+--            types: of what it raised, the names of its class and of the bases of that, a line each
 -- moves   {regrow}:task:<id>   RUNNING -> COMPLETED, FAILED, or QUEUED: at the front in the order given, or after a delay
 -- notes   the move that was made (what was asked for, or the give_up or retry that it came to), and its kind
 -- sends   {regrow}:done        ids that ended, space-separated
@@ -22,8 +23,8 @@ local now = now_ms()
 local answer, requeued, over, has_delayed = {}, {}, {}, false
 
 local function is_named(types, wanted)
-  for _, name in ipairs(types or {}) do
-    for _, one in ipairs(wanted or {}) do
+  for name in types:gmatch("[^\n]+") do
+    for _, one in ipairs(wanted) do
       if name == one or name:match("[^.]+$") == one then return true end
     end
   end
@@ -31,12 +32,12 @@ local function is_named(types, wanted)
 end
 
 -- ms to wait before the next try of a task that raised, by its function's retry policy; nil: there is none.
-local function retry_delay(key, task, blob)
-  local terms, failure = unpacked(task.terms), unpacked(blob)
+local function retry_delay(key, task, types)
+  local terms = unpacked(task.terms)
   local retry = type(terms) == "table" and terms.retry
-  if not retry or not failure or retry.count == 0 then return nil end
-  local is_meant = #retry.retry_on == 0 or is_named(failure.types, retry.retry_on)
-  if not is_meant or is_named(failure.types, retry.dont_retry) then return nil end
+  if not retry or retry.count == 0 then return nil end
+  local is_meant = #retry.retry_on == 0 or is_named(types, retry.retry_on)
+  if not is_meant or is_named(types, retry.dont_retry) then return nil end
   local tries = redis.call("HINCRBY", key, "retried", 1)
   if tries > retry.count then return nil end
   noise = (noise + 0.618) % 1
@@ -45,7 +46,7 @@ local function retry_delay(key, task, blob)
 end
 
 -- A task whose slot or worker died, or that raised, may run again, or it has come to its limit: move, kind, delay in ms.
-local function judge(key, task, move, kind, blob)
+local function judge(key, task, move, kind, types)
   local limit = tonumber(task.limit or "") or 1
   if move == "crash" then
     local deaths = redis.call("HINCRBY", key, "deaths", 1)
@@ -60,7 +61,7 @@ local function judge(key, task, move, kind, blob)
     if task.inherited ~= "1" then lost = redis.call("HINCRBY", key, "lost", 1) end
     if limit == 1 or lost >= most_lost then return "give_up", kind end
   elseif move == "fail" and kind == "raised" and task.terms and limit ~= 1 then
-    local delay = retry_delay(key, task, blob)
+    local delay = retry_delay(key, task, types)
     if delay then return "retry", kind, delay end
   end
   return move, kind
@@ -80,8 +81,8 @@ local function queue_again(id, key, task, asked, kind, move, delay, printed)
   return 2
 end
 
-local function apply(id, key, task, asked, kind, blob, printed, check)
-  local move, final_kind, delay = judge(key, task, asked, kind, blob)
+local function apply(id, key, task, asked, kind, blob, printed, check, types)
+  local move, final_kind, delay = judge(key, task, asked, kind, types)
   note(id, move, task.attempt, task.worker, final_kind)
   if MOVES.RUNNING[move] == "QUEUED" then return queue_again(id, key, task, asked, kind, move, delay, printed) end
   local ending = {to = MOVES.RUNNING[move], asked = asked, kind = final_kind, blob = blob,
@@ -91,7 +92,7 @@ local function apply(id, key, task, asked, kind, blob, printed, check)
   return 1
 end
 
-local function settle(id, attempt, move, kind, blob, printed, check)
+local function settle(id, attempt, move, kind, blob, printed, check, types)
   local key = TASK .. id
   local task = read_task(key)
   if not task.status then
@@ -103,7 +104,7 @@ local function settle(id, attempt, move, kind, blob, printed, check)
   if is_ours and task.status == "RUNNING" and MOVES.RUNNING[move] then
     over[#over + 1] = id
     if #over == 1 then redis.call("HDEL", leases, id) end -- a first write that frees: the rest passes at the memory limit too
-    return apply(id, key, task, move, kind, blob, printed, check)
+    return apply(id, key, task, move, kind, blob, printed, check, types)
   end
   if is_ours and task.status ~= "RUNNING" and redis.call("HGET", key, "last") == move then
     return task.status == "QUEUED" and 2 or 1
@@ -112,8 +113,8 @@ local function settle(id, attempt, move, kind, blob, printed, check)
   return 3
 end
 
-for at = 5, #ARGV, 7 do
-  answer[#answer + 1] = settle(unpack(ARGV, at, at + 6))
+for at = 5, #ARGV, 8 do
+  answer[#answer + 1] = settle(unpack(ARGV, at, at + 7))
 end
 
 if #over > 0 then redis.call("HDEL", leases, unpack(over)) end

@@ -6,7 +6,8 @@
 --       2... per task: id, function id, parameters, max_attempts ("" = the function's),
 --            body: a digest of the rest where the id is made from an idempotency key, else ""
 --            CRC-32 of the parameters ("" = none)
---            options in msgpack, "" = none: delay, expires and deadline in ms from now, limits in msgpack
+--            times in msgpack, "" = none: delay, expires and deadline in ms from now
+--            limits in msgpack, "" = none
 -- reads   {regrow}:function:<function id>   hash: digest, max_attempts, terms, ttl
 -- writes  {regrow}:task:<id>                hash, status QUEUED
 --         {regrow}:scheduled                sorted set: task id -> when it is to be queued, Unix ms
@@ -35,27 +36,27 @@ local function look_up(id)
 end
 
 -- What only some tasks have; true if the task is to wait before it is queued.
-local function note_options(id, key, terms, blob)
+local function note_options(id, key, terms, blob, limits)
   if terms then redis.call("HSET", key, "terms", terms) end
+  if limits ~= "" then redis.call("HSET", key, "limits", limits) end
   if blob == "" then return false end
-  local options = cmsgpack.unpack(blob)
-  if options.limits then redis.call("HSET", key, "limits", options.limits) end
-  local expires, deadline = options.expires and now + options.expires, options.deadline and now + options.deadline
+  local times = cmsgpack.unpack(blob)
+  local expires, deadline = times.expires and now + times.expires, times.deadline and now + times.deadline
   if expires then redis.call("HSET", key, "expires", expires) end
   if deadline then redis.call("HSET", key, "deadline", deadline) end
   if expires or deadline then
     redis.call("ZADD", deadlines, math.min(expires or deadline, deadline or expires), id)
     is_timed = true
   end
-  if not options.delay then return false end
-  redis.call("ZADD", scheduled, now + options.delay, id)
+  if not times.delay then return false end
+  redis.call("ZADD", scheduled, now + times.delay, id)
   is_timed = true
   return true
 end
 
-for at = 2, #ARGV, 7 do
+for at = 2, #ARGV, 8 do
   local id, callee, params, limit, body = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local check, options = ARGV[at + 5], ARGV[at + 6]
+  local check, times, limits = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
   local key = TASK .. id
   local known = look_up(callee)
   if redis.call("EXISTS", key) == 1 then
@@ -68,7 +69,7 @@ for at = 2, #ARGV, 7 do
     if limit == "" then limit = known[2] end
     redis.call("HSET", key, "status", "QUEUED", "function", callee, "digest", known[1], "params", params,
       "size", #params, "sum", check, "limit", limit, "attempt", 0, "submitted", now, "body", body)
-    if not note_options(id, key, known[3], options) then new[#new + 1] = id end
+    if not note_options(id, key, known[3], times, limits) then new[#new + 1] = id end
     opened[known[1]] = (opened[known[1]] or 0) + 1
     accepted = accepted + 1
     note(id, "submit", 0, "", "")

@@ -79,7 +79,7 @@ def test_an_unfinished_result_is_an_empty_text():
 def test_fields_of_a_later_version_are_refused_and_not_ignored():
     item = {"function_id": "0e37df36-f698-41e6-8dd4-cb9ced3df976", "payload": b"x"}
 
-    for name in ("limits", "retry", "ttl_s", "priority", "delay_s", "deadline_s"):
+    for name in ("priority",):
         with pytest.raises(Misfit, match=f"{name}: this version does not support this field"):
             fit(NewTask, item | {name: 1})
     with pytest.raises(Misfit, match="wobble: Extra inputs"):

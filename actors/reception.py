@@ -59,9 +59,9 @@ class Reception:
         seat = self.leases.seats.get(said.worker)
         if seat is not None:
             self._liveness.beat(said.worker, now)
-            seat.last_beat, seat.is_reachable = now, True
+            seat.is_reachable = True
         if isinstance(said.message, wire.Beat):
-            self._beat(said.worker, seat, said.message)
+            self._beat(said.worker, seat, said.message, now)
         elif not self.is_open:
             self._early.append(said)
         else:
@@ -117,9 +117,9 @@ class Reception:
             for worker in sorted(self._waiting.pop(digest, ())):
                 self._send(worker, wire.Code({digest: code}))
 
-    def _beat(self, worker: WorkerId, seat: Seat | None, beat: wire.Beat) -> None:
+    def _beat(self, worker: WorkerId, seat: Seat | None, beat: wire.Beat, now: float) -> None:
         if seat is not None:
-            seat.busy = beat.busy
+            seat.busy, seat.last_beat = beat.busy, now
         self._send(worker, wire.WhoAreYou() if seat is None and self.is_open else wire.Reflect())
 
     def _listen(self, worker: WorkerId, seat: Seat | None, message: wire.FromWorker, now: float) -> None:

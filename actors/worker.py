@@ -81,7 +81,8 @@ class Worker(Actor[WorkerArguments, object]):
         self._crew = Crew(self.context, self._slots, nest.path, self.arguments, self._tell)
         self._belongings.callback(self._crew.close)
         self._crew.carry(self._slots.start())
-        self._beat()
+        if not self.context.tree:
+            self._beat_by_itself()
 
     def on_gap(self, gap_s: float) -> None:  # noqa: ARG002 (what counts is how long the dispatcher has heard nothing)
         """Suspended for a window since its last beat, it has lost its leases: it asks before it says anything of them."""
@@ -151,8 +152,12 @@ class Worker(Actor[WorkerArguments, object]):
             )
         )
 
-    def _beat(self) -> None:
-        self.context.after(self._beat_s, self._beat)
+    def _beat_by_itself(self) -> None:
+        self.context.after(self._beat_s, self._beat_by_itself)
+        self.on_beat()
+
+    def on_beat(self) -> None:
+        """To the dispatcher in the same moment as to the supervisor: one silence, by whichever of the two it is judged."""
         if self.context.now() - self._last_heard > self._window_s:
             self._reconnect()
         if self._is_connected:

@@ -1,25 +1,19 @@
 """No-op tasks per second through the whole system, in each mode, every value checked; and 10 MB both ways.
 
-    python benchmarks/throughput.py [--tasks 5000] [--rounds 3]
+    python -m benchmarks.throughput [--tasks 5000] [--rounds 3]
 
 Each mode gets a tree of its own (2 workers with 1 slot each, embedded store, ``appendfsync always``). A ProcessPoolExecutor of two
 processes runs the same calls in the same run, as the yardstick for this machine.
 """
 
 import argparse
-import json
 import os
-import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 
+from benchmarks.trees import tree
 from regrow.gateway.client import Client
 
 
@@ -31,36 +25,6 @@ def same(value: int) -> int:
 def echo(blob: bytes) -> bytes:
     """There and back."""
     return blob
-
-
-@contextmanager
-def tree(mode: str, *flags: str) -> Iterator[str]:
-    """A running tree; gives its gateway's URL."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "regrow.runtime.cli",
-            "up",
-            "--mode",
-            mode,
-            "--port",
-            "0",
-            "--dispatcher-port",
-            "0",
-        ]
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [*command, "--data-dir", folder, *flags], stdout=subprocess.PIPE, stderr=log, text=True
-            )
-        try:
-            assert process.stdout is not None
-            while "Ctrl-C" not in process.stdout.readline():
-                pass
-            yield json.loads((Path(folder) / "endpoints.json").read_text())["gateway"]
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
 
 
 def rate(call: Callable[[], list[int]], tasks: int) -> float:

@@ -60,6 +60,9 @@ class Actor(Generic[ArgumentsT, MessageT]):
     def on_signal(self, number: int) -> None:
         """One of ``signals`` has arrived."""
 
+    def on_beat(self) -> None:
+        """A beat has just gone to the supervisor: the moment for whatever else is to be told regularly.  Never called alone."""
+
     def on_gap(self, gap_s: float) -> None:
         """This process was suspended for about ``gap_s`` seconds; called before anything that has arrived meanwhile."""
 

@@ -119,6 +119,7 @@ class Host(Desk):
         if self.start.beat_s is None or self._dealer is None:
             return
         self._send(wire.Beat())
+        self._actor.on_beat()
         self._beat_due = self.loop.now() + self.start.beat_s
         self.loop.after(self.start.beat_s, self._beat)
 

@@ -25,10 +25,11 @@ class Life:
 
 def node(view: ChildView, life: Life | None, role: str | None, path: str) -> TreeNode:
     """The child at ``path`` and what it shows below itself; ``role`` as it told itself, if it has."""
+    is_supervisor = view.spec.kind is ChildKind.SUPERVISOR
     return TreeNode(
         name=view.id,
         path=path,
-        role=role or ("supervisor" if view.spec.kind is ChildKind.SUPERVISOR else "actor"),
+        role=role or view.spec.role or ("supervisor" if is_supervisor else "actor"),
         pid=life.process.pid if life else None,
         state=view.state,
         incarnation=view.incarnation,

@@ -61,7 +61,7 @@ def child(
 ) -> ChildSpec:
     """The spec of a child that runs ``actor_class(arguments)``; ``fields`` are ChildSpec's.  Raises ConfigError."""
     packed = b"\x80" if arguments is None else msgspec.msgpack.encode(arguments)
-    spec = ChildSpec(id=id, actor=reference(actor_class), arguments=packed, **fields)
+    spec = ChildSpec(id=id, actor=reference(actor_class), arguments=packed, role=actor_class.role, **fields)
     validate_child(spec, AutoShutdown.ALL_SIGNIFICANT)
     return spec
 

@@ -141,6 +141,7 @@ class ChildSpec(msgspec.Struct, frozen=True):
     heartbeat: Heartbeat | None = Heartbeat()  # None: silence is never held against it
     environment: Mapping[str, str] = {}  # added to the supervisor's own
     fds: tuple[int, ...] = ()  # descriptors of the supervisor that the child inherits under the same number
+    role: str = ""  # shown until the actor has told its own
 
 
 class SupervisorSpec(msgspec.Struct, frozen=True):

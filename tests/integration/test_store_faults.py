@@ -135,7 +135,7 @@ def test_at_the_memory_limit_nothing_new_is_taken_but_what_is_there_can_be_finis
 
 def test_a_script_that_hogs_the_server_makes_it_unavailable_not_broken(server: Valkey, store: Store) -> None:
     with server.client() as client, server.client() as other:
-        client.config_set("busy-reply-threshold", 50)
+        client.config_set("lua-time-limit", 50)
         hog = threading.Thread(target=lambda: hogged(client))
         hog.start()
         try:
@@ -191,7 +191,8 @@ def test_a_url_that_is_none_is_refused_before_anything_starts() -> None:
 def test_a_durable_server_is_recognised(server: Valkey, store: Store) -> None:
     facts = store.check()
 
-    assert (facts.server, facts.eviction) == ("valkey", "noeviction")
+    assert facts.server in ("valkey", "redis")
+    assert facts.eviction == "noeviction"
     assert "what was acknowledged is on disk" in facts.durability
     assert ask(server.url, AsyncStore.check) == facts
 

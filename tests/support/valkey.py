@@ -4,6 +4,8 @@
 
     with valkey_server(tmp_path) as server:
         Store.connect(server.url)
+
+``REGROW_TEST_SERVER`` names another server's program, to run the tests of the store on: redis-server 6.2, say.
 """
 
 import os
@@ -44,7 +46,7 @@ class Valkey:
         options = [word for name, value in self.settings.items() for word in (f"--{name}", value)]
         launcher = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid())]
         with (self.directory / "output").open("ab") as output:
-            self.process = subprocess.Popen([*launcher, binary(), *options], stdout=output, stderr=output)
+            self.process = subprocess.Popen([*launcher, os.environ.get("REGROW_TEST_SERVER") or binary(), *options], stdout=output, stderr=output)
         wait_until(self.answers, within=10, what="valkey-server answers")
 
     def answers(self) -> bool:

@@ -4,34 +4,46 @@ The same keys, scripts, options and errors as ``store.py``; see there for what a
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any, Final, Self, cast
 
 import msgspec
 from redis import asyncio as redis
 from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
-from regrow.actors import keys, readings, records
+from regrow.actors import keys, readings, records, store
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.readings import Counts, Letter
 from regrow.actors.records import Argument, DispatcherRecord, Reply, SubmitVerdict
 from regrow.actors.scripts import CANCEL, FORGET, SUBMIT, Script
-from regrow.actors.store import (
-    QUIET_S,
-    TIMEOUT_S,
-    Hint,
-    options,
-    retry_pause_s,
-    translated,
-)
+from regrow.actors.store import QUIET_S, TIMEOUT_S, Hint, options, retry_pause_s
 from regrow.actors.task import FunctionId, FunctionRecord, NewTask, TaskId, TaskRecord, WorkerRecord
 from regrow.runtime.errors import ConfigError, StoreError
 
 CONNECTIONS: Final = 16  # of one gateway process; a call above that waits for a free one
 _encode_function = msgspec.json.Encoder().encode
 _decode_function = msgspec.json.Decoder(FunctionRecord).decode
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """uvloop has an error of its own for a write to a connection that was just reset: as Redis' error for a lost one."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "closed" not in str(error):
+            raise
+        raise RedisConnectionError(str(error)) from error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Redis errors as ours."""
+    with store.translated(), connected():
+        yield
 
 
 class Reconnected(msgspec.Struct, frozen=True):
@@ -203,10 +215,11 @@ class AsyncStore:
         try:
             while True:
                 try:
-                    async with client.pubsub() as subscription, aclosing(_news(subscription)) as news:
-                        async for item in news:
-                            failures = 0
-                            yield item
+                    with connected():
+                        async with client.pubsub() as subscription, aclosing(_news(subscription)) as news:
+                            async for item in news:
+                                failures = 0
+                                yield item
                 except (RedisError, OSError):
                     failures += 1
                     await asyncio.sleep(retry_pause_s(failures))

@@ -23,6 +23,7 @@ estimated here, and a slot that lacks a function answers that instead of running
 is put back in front, and fed again with its function.
 
 *Recall* takes the newest unstarted tasks, after stealing, so that "unstarted" is exact. Draining is a recall of all.
+*Abandon* steals nothing back: what was fed to a slot may be running elsewhere, so the slot is killed, without an outcome.
 """
 
 from regrow.actors.backlog import Backlog
@@ -114,6 +115,18 @@ class Slots:
         self._backlog.sweep()
         stained = [number for number, slot in enumerate(self.slots) if slot.phase is Phase.READY and slot.has_dropped()]
         return [self._steal(number) for number in stained]
+
+    def abandon(self) -> list[Effect]:
+        """All of it belongs to somebody else by now: forget every task and outcome, and kill each slot that was fed."""
+        for job in self.held.values():
+            job.is_dropped = True
+        self.held.clear()
+        self.unacknowledged.clear()
+        self._backlog.sweep()
+        self._recalled = 0
+        return [
+            kill for number, slot in enumerate(self.slots) if slot.fed for kill in self.condemn(number, "abandoned")
+        ]
 
     def drain(self) -> list[Effect]:
         """Start nothing more, and give back everything unstarted."""

@@ -15,7 +15,7 @@
       GaveBack ────────────────────────────▶
       ◀────────────────────────────────── Drop   these leases are gone: kill them, forget their outcomes
       Beat, every second ──────────────────▶
-      ◀─────────────────────────────── Reflect   answer to each Beat: the dispatcher lives
+      ◀─────────────────────────────── Reflect   answer to each Beat, and every second: the dispatcher lives
       ◀───────────────────────────── WhoAreYou   it spoke without being registered: say Hello again
       Leaving ─────────────────────────────▶   draining: no more work, please
 
@@ -176,7 +176,7 @@ class Drop(msgspec.Struct, frozen=True, tag="drop", forbid_unknown_fields=True):
 
 
 class Reflect(msgspec.Struct, frozen=True, tag="reflect", forbid_unknown_fields=True):
-    """Answer to a Beat."""
+    """I live: the answer to a Beat, and said unasked once a second."""
 
 
 class WhoAreYou(msgspec.Struct, frozen=True, tag="who_are_you", forbid_unknown_fields=True):

@@ -5,6 +5,10 @@ it holds outlives its dispatcher: it keeps running, and tells the next dispatche
 else. Between a Hello and its Welcome nothing but beats is said, and a Run is ignored, so that the list in the Hello is
 the truth when the dispatcher reads it. The conversation is drawn in ``wire``; what it means for the slots is decided in
 ``slots``.
+
+The exception is a worker that was itself suspended for a window, as its own clock tells it: it was held for lost, and
+what it holds may run elsewhere. It kills that first, and then joins as somebody new, under an id that no lease knows.
+Hearing nothing is no such sign: a dispatcher that restarts is silent too, and wants to find what runs still running.
 """
 
 import os
@@ -60,7 +64,7 @@ class Worker(Actor[WorkerArguments, object]):
     def __init__(self, arguments: WorkerArguments, context: Context) -> None:
         super().__init__(arguments, context)
         self._host = socket.gethostname()
-        self._id = WorkerId(f"{context.name}@{self._host}/{secrets.token_hex(4)}")
+        self._id = self._new_id()
         self._slots = Slots(arguments.slots)
         self._outbox = Outbox()
         self._given_back: list[wire.Lease] = []
@@ -85,10 +89,11 @@ class Worker(Actor[WorkerArguments, object]):
             self._beat_by_itself()
 
     def on_gap(self, gap_s: float) -> None:  # noqa: ARG002 (what counts is how long the dispatcher has heard nothing)
-        """Suspended for a window since its last beat, it has lost its leases: it asks before it says anything of them."""
+        """Shorter than a window, and nothing is lost but time.  Longer: fence, forget, and join as a new incarnation."""
+        silent_s = self.context.now() - self._last_beat
         self._last_heard = self.context.now()
-        if self._last_heard - self._last_beat >= self._window_s:
-            self._introduce()
+        if silent_s >= self._window_s:
+            self._rejoin(silent_s)
 
     def on_stop(self, grace_s: float | None) -> None:
         """Drain: give back what has not started, finish what runs, have every outcome acknowledged."""
@@ -106,6 +111,9 @@ class Worker(Actor[WorkerArguments, object]):
     def on_end(self) -> None:
         self._belongings.close()
 
+    def _new_id(self) -> WorkerId:
+        return WorkerId(f"{self.context.name}@{self._host}/{secrets.token_hex(4)}")
+
     # What the dispatcher hears.
 
     def _connect(self) -> None:
@@ -122,10 +130,24 @@ class Worker(Actor[WorkerArguments, object]):
             self._is_connected = True
             self._introduce()
 
+    def _rejoin(self, silent_s: float) -> None:
+        """Its leases are gone: what ran under them is killed before a word is said, and nobody will ask for the old id."""
+        lost = {"held": len(self._slots.held), "outcomes": len(self._slots.unacknowledged)}
+        log.warning(Event.WORKER_ABANDONED, silent_s=round(silent_s, 3), **lost)
+        self._crew.carry(self._slots.abandon())
+        self._outbox.clear()
+        self._given_back = []
+        self._is_welcome = False
+        self._id = self._new_id()
+        self._renew_connection()
+
     def _reconnect(self) -> None:
         """The dispatcher is silent: a new connection reaches its successor, and forgets what was queued for it."""
         if self._is_welcome:
             log.warning(Event.DISPATCHER_LOST, silent_s=round(self.context.now() - self._last_heard, 3))
+        self._renew_connection()
+
+    def _renew_connection(self) -> None:
         self.context.unwatch(self._dealer.connections)
         self.context.unwatch(self._dealer)
         self._dealer.close()

@@ -228,22 +228,59 @@ def test_it_says_who_it_is_when_asked_and_sends_nothing_before_it_is_welcome(
     peer.result(task_id)
 
 
-def test_a_suspended_worker_asks_before_it_sends(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
+def suspend(process: subprocess.Popen[bytes], for_s: float) -> None:
+    """Stop it for so long.  For what the clock alone decides there is nothing else to wait for."""
+    process.send_signal(signal.SIGSTOP)
+    suspended_at = time.monotonic()
+    wait_until(lambda: time.monotonic() - suspended_at > for_s, within=2 * for_s, what="the time has gone")
+    process.send_signal(signal.SIGCONT)
+
+
+def test_a_worker_that_was_suspended_for_a_window_kills_what_ran_before_it_says_a_word_and_joins_as_a_new_one(
+    peer: Dispatcher, start: Start, tmp_path: Path
+) -> None:
+    process = start(slots=2)
+    gate, [running] = held_gate(peer, tmp_path, 1)
+    slot = int((tmp_path / "started").read_text())
+    peer.acknowledges = False
+    [done] = peer.run(peer.task(functions.double, 1))
+    peer.result(done)
+    before = peer.peer
+    peer.heard.clear()
+    peer.outcomes.clear()
+    peer.welcomes = peer.acknowledges = False
+
+    suspend(process, 3.2)
+    hello = peer.expect(wire.Hello)
+
+    assert not is_alive(slot), "its stale task was dead before it spoke"
+    assert peer.heard == [] or {type(message) for message in peer.heard} == {wire.Beat}
+    assert hello.worker.encode() == peer.peer != before
+    assert (hello.held, hello.done) == ([], [])
+    peer.welcomes = peer.acknowledges = True
+    peer.tell(wire.Welcome("dispatcher-1", 1.0, 3.0))
+    gate.touch()
+    [again] = peer.run(peer.task(functions.double, 2))
+    assert peer.result(again) == 4
+    assert peer.outcomes.keys() == {again}, f"neither {running}, as a crash, nor {done} was heard of again"
+
+
+def test_a_worker_that_was_suspended_for_less_goes_on_with_what_it_has(
+    peer: Dispatcher, start: Start, tmp_path: Path
+) -> None:
     process = start(slots=1)
     gate, [task_id] = held_gate(peer, tmp_path, 1)
-    peer.welcomes = False
-    os.kill(process.pid, signal.SIGSTOP)
-    gate.touch()
-    suspended_at = time.monotonic()
-    wait_until(lambda: time.monotonic() - suspended_at > 3.2, within=5, what="more than a window has gone")
+    peer.until(lambda: peer.expect(wire.Beat), "the window begins now")
+    before = peer.peer
     peer.heard.clear()
 
-    os.kill(process.pid, signal.SIGCONT)
-    peer.expect(wire.Hello)
+    suspend(process, 1.8)
+    gate.touch()
 
-    assert task_id not in peer.outcomes
-    peer.tell(wire.Welcome("dispatcher-1", 1.0, 3.0))
     peer.result(task_id)
+    assert peer.peer == before
+    assert not [message for message in peer.heard if isinstance(message, wire.Hello)]
+    assert "loop.gap" in (tmp_path / "log").read_text(), "it noticed"
 
 
 def test_a_dispatcher_that_has_come_back_is_greeted_before_anything_else_is_said(

@@ -46,7 +46,8 @@ class Valkey:
         options = [word for name, value in self.settings.items() for word in (f"--{name}", value)]
         launcher = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid())]
         with (self.directory / "output").open("ab") as output:
-            self.process = subprocess.Popen([*launcher, os.environ.get("REGROW_TEST_SERVER") or binary(), *options], stdout=output, stderr=output)
+            server = os.environ.get("REGROW_TEST_SERVER") or binary()
+            self.process = subprocess.Popen([*launcher, server, *options], stdout=output, stderr=output)
         wait_until(self.answers, within=10, what="valkey-server answers")
 
     def answers(self) -> bool:

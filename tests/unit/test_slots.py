@@ -278,6 +278,48 @@ def test_a_dropped_task_that_its_slot_has_not_read_costs_no_slot() -> None:
     slots.check()
 
 
+def test_what_is_abandoned_is_killed_where_it_was_fed_and_forgotten_everywhere() -> None:
+    slots = up(3)
+    slots.learn({Digest("other"): b"other"})
+    effects = slots.accept([task("done"), task("runs"), task("unread", 0.0)])
+    slots.accept([task("waits"), task("parked", digest="new")])
+    [(done, turn), *_] = feeds(effects)
+    slots.ended(done, [(turn, VALUE)])
+    busy = [number for number, slot in enumerate(slots.slots) if slot.fed]
+
+    effects = slots.abandon()
+
+    assert effects == [Kill(number) for number in busy]
+    assert slots.is_empty()
+    assert slots.resume() == [], "nothing is told or asked for it"
+    slots.check()
+
+
+def test_an_abandoned_task_is_no_crash_whether_its_slot_was_killed_first_or_answered_first() -> None:
+    slots = up(2)
+    [(killed, _), (answered, turn)] = feeds(slots.accept(tasks(2)))
+
+    slots.abandon()
+
+    assert not of(Deliver, slots.ended(answered, [(turn, VALUE)]))
+    for number in (killed, answered):
+        assert slots.exited(number, [], [], Death("signal:SIGKILL")) == [Spawn(number, 0.0)]
+        slots.ready(number)
+    assert len(feeds(slots.accept(tasks(2)))) == 2, "and both slots work again, even for the same tasks"
+    slots.check()
+
+
+def test_a_worker_that_abandons_while_it_drains_may_go() -> None:
+    slots = up(1)
+    slots.accept(tasks(2))
+    slots.drain()
+
+    slots.abandon()
+
+    assert slots.is_empty()
+    assert slots.exited(0, [], [], Death("signal:SIGKILL")) == []
+
+
 def test_outcomes_are_kept_until_acknowledged_and_repeated_on_demand() -> None:
     slots = up(1)
     slots.accept(tasks(1))
@@ -458,7 +500,7 @@ class ModelSlot:
 
 
 class Schedules(RuleBasedStateMachine):
-    """Random tasks, deaths, steals, recalls and drops; every task ends in exactly one way."""
+    """Random tasks, deaths, steals, recalls, drops and suspensions; every task ends in exactly one way."""
 
     @initialize(count=st.integers(1, 4), chance=st.randoms(use_true_random=False))
     def begin(self, count: int, chance: Random) -> None:
@@ -593,6 +635,14 @@ class Schedules(RuleBasedStateMachine):
             name = data.draw(st.sampled_from(held))
             self.ends[name].append("dropped")
             self.carry(self.core.drop([Lease(name, 1)]))
+
+    @rule()
+    def abandon(self) -> None:
+        for name, attempt in self.core.held:
+            assert attempt == 1
+            self.ends[name].append("abandoned")
+        self.carry(self.core.abandon())
+        assert self.core.is_empty()
 
     @rule()
     def drain(self) -> None:

@@ -1,0 +1,48 @@
+"""Values: what can be done to a connection on purpose, on its way through a ``proxy.Proxy``; one small thing each."""
+
+from enum import Flag
+
+import msgspec
+
+
+class Way(Flag):
+    """Which of the two directions of a connection.  ``OUT`` is from who has connected to who is connected to."""
+
+    OUT = 1
+    BACK = 2
+    BOTH = 3
+
+
+class Cut(msgspec.Struct, frozen=True, tag="cut"):
+    """Nothing passes, and nobody is told: a partition.
+
+    What was sent is kept back, as TCP keeps and repeats it, and arrives when the cut is healed.  New connections seem to be
+    made, and reach the other side after the cut, unless they were given up by then.
+    """
+
+
+class Reset(msgspec.Struct, frozen=True, tag="reset"):
+    """Every connection is reset (RST) with what is on its way, and so is each new one.  It has no direction."""
+
+
+class Delay(msgspec.Struct, frozen=True, tag="delay"):
+    """Everything arrives ``by_s`` seconds later, plus or minus at most ``jitter_s``; the order is kept."""
+
+    by_s: float
+    jitter_s: float = 0.0
+
+
+class Slice(msgspec.Struct, frozen=True, tag="slice"):
+    """Everything arrives in pieces of at most ``size_bytes``, with ``pause_s`` seconds between them."""
+
+    size_bytes: int
+    pause_s: float = 0.0
+
+
+class Throttle(msgspec.Struct, frozen=True, tag="throttle"):
+    """Each connection passes at most so many bytes per second."""
+
+    bytes_per_s: float
+
+
+LinkFault = Cut | Reset | Delay | Slice | Throttle

@@ -1,0 +1,179 @@
+"""Shell: a proxy on this machine between two parts, which does faults to the connections that pass through it.
+
+::
+
+    with Proxy("tcp://127.0.0.1:5555") as proxy:           # workers are told proxy.address
+        with proxy.fault(Cut(), Way.BACK):                 # they are heard, and hear nothing
+            ...
+
+    connects ──▶ proxy.address ──OUT──▶ target             each direction of each connection is a line: read, wait until due,
+             ◀──────BACK──────                             write.  A fault changes how all lines of a direction move.
+
+It is honest about what TCP promises: no byte is lost, doubled or overtaken while a connection lasts.  A cut keeps bytes
+back, stops reading at a bound, and lets everything through when it is healed, as retransmission would.  So a fault
+never corrupts a stream, and every fault can be undone.
+
+It runs an event loop in a thread of its own. A call has taken effect when it returns, and may come from any thread.
+"""
+
+import asyncio
+import random
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Self
+
+from regrow.chaos.link_fault import Cut, Delay, LinkFault, Reset, Slice, Throttle, Way
+from regrow.chaos.road import Line, Road
+from regrow.chaos.sockets import address, close_listener, has_hung_up, listening, reset, socket_for
+
+WAYS: Final = (Way.OUT, Way.BACK)
+
+
+class Proxy:
+    """Passes connections to ``listen`` on to ``target``, both ``tcp://HOST:PORT`` or ``unix://PATH`` (or ``ipc://PATH``).
+
+    Port 0 picks a free one: see ``address``.  ``seed`` is for jitter: the same seed delays the chunks of the n-th
+    connection by the same amounts.
+    """
+
+    def __init__(self, target: str, listen: str = "tcp://127.0.0.1:0", seed: int = 0) -> None:
+        """Listens at once.  Raises ConfigError for an address that is none, or not of this machine, and OSError."""
+        self._target = address(target)
+        self._listener = listening(address(listen))
+        self._seed = seed
+        self._roads = {way: Road() for way in WAYS}
+        self._is_resetting = False
+        self._accepted = 0
+        self._lives: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="chaos-proxy", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def address(self) -> str:
+        """Where it listens, for those who are to connect through it."""
+        name = self._listener.getsockname()
+        return f"unix://{name}" if isinstance(name, str) else f"tcp://{name[0]}:{name[1]}"
+
+    @property
+    def port(self) -> int:
+        """Of ``address``, where that is a TCP address."""
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def accepted(self) -> int:
+        """Connections so far."""
+        return self._accepted
+
+    def passed_bytes(self, way: Way) -> int:
+        """How much it has handed over in these directions."""
+        return sum(road.passed_bytes for at, road in self._roads.items() if at in way)
+
+    def apply(self, fault: LinkFault, way: Way = Way.BOTH) -> None:
+        """Do this from now on.  It takes the place of a fault of the same kind; those of other kinds go on."""
+        self._do(self._apply(fault, way))
+
+    def heal(self, *kinds: type[LinkFault]) -> None:
+        """Undo the faults of these kinds, or all."""
+        self._do(self._heal(kinds or (Cut, Reset, Delay, Slice, Throttle)))
+
+    @contextmanager
+    def fault(self, fault: LinkFault, way: Way = Way.BOTH) -> Iterator[None]:
+        """Do this for the length of a block, whatever happens in it."""
+        self.apply(fault, way)
+        try:
+            yield
+        finally:
+            self.heal(type(fault))
+
+    def close(self) -> None:
+        """Reset what is connected, and end.  May be called twice."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    # On the loop's thread.
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        accepting = self._loop.create_task(self._accept())
+        try:
+            self._loop.run_forever()
+        finally:
+            accepting.cancel()
+            self._loop.run_until_complete(asyncio.gather(accepting, return_exceptions=True))
+            self._loop.run_until_complete(self._stop())
+            close_listener(self._listener)
+            self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _apply(self, fault: LinkFault, way: Way) -> None:
+        if isinstance(fault, Reset):
+            self._is_resetting = True
+            await self._stop()
+            return
+        for at, road in self._roads.items():
+            if at in way:
+                road.put(fault)
+
+    async def _heal(self, kinds: tuple[type[LinkFault], ...]) -> None:
+        self._is_resetting = self._is_resetting and Reset not in kinds
+        for road in self._roads.values():
+            road.clear(kinds)
+
+    async def _stop(self) -> None:
+        for life in self._lives:
+            life.cancel()
+        await asyncio.gather(*self._lives, return_exceptions=True)
+
+    async def _accept(self) -> None:
+        while True:
+            client, _ = await self._loop.sock_accept(self._listener)
+            self._accepted += 1
+            client.setblocking(False)
+            if self._is_resetting:
+                reset(client)
+                continue
+            life = self._loop.create_task(self._live(client, self._accepted))
+            self._lives.add(life)
+            life.add_done_callback(self._lives.discard)
+
+    async def _live(self, client: socket.socket, number: int) -> None:
+        """One connection.  It is made to the target only when both directions are open, as a handshake needs both."""
+        target = socket_for(self._target)
+        end: Callable[[socket.socket], None] = reset
+        try:
+            for road in self._roads.values():
+                await road.is_open.wait()
+            if not has_hung_up(client):
+                await self._loop.sock_connect(target, self._target)
+                await self._pass_on(client, target, number)
+                end = socket.socket.close  # both have said all: what the kernel still holds may arrive
+        except OSError:
+            pass  # one side is gone: the other one learns of it
+        finally:
+            end(client)
+            end(target)
+
+    async def _pass_on(self, client: socket.socket, target: socket.socket, number: int) -> None:
+        lines = [
+            Line(source, sink, self._roads[way], random.Random(f"{self._seed}/{number}/{way.name}"))
+            for source, sink, way in ((client, target, Way.OUT), (target, client, Way.BACK))
+        ]
+        tasks = [self._loop.create_task(step) for line in lines for step in (line.read(), line.write())]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,100 @@
+"""Shell: how bytes move through a proxy: a road is one direction of all its connections, a line one direction of one."""
+
+import asyncio
+import random
+import socket
+from contextlib import suppress
+from typing import Final
+
+from regrow.chaos.link_fault import Cut, Delay, LinkFault, Slice, Throttle
+
+CHUNK_BYTES: Final = 16 * 1024  # read at once
+LINE_CHUNKS: Final = 1024  # read and not passed on yet, per line; then reading stops
+
+
+class Road:
+    """What happens now to everything that goes in one direction."""
+
+    def __init__(self) -> None:
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.delay = Delay(0.0)
+        self.slice: Slice | None = None
+        self.throttle: Throttle | None = None
+        self.passed_bytes = 0
+
+    def put(self, fault: Cut | Delay | Slice | Throttle) -> None:
+        match fault:
+            case Cut():
+                self.is_open.clear()
+            case Delay():
+                self.delay = fault
+            case Slice():
+                self.slice = fault
+            case Throttle():
+                self.throttle = fault
+
+    def clear(self, kinds: tuple[type[LinkFault], ...]) -> None:
+        if Cut in kinds:
+            self.is_open.set()
+        if Delay in kinds:
+            self.delay = Delay(0.0)
+        if Slice in kinds:
+            self.slice = None
+        if Throttle in kinds:
+            self.throttle = None
+
+    def piece_bytes(self) -> int:
+        """How much may be written at once."""
+        return max(1, self.slice.size_bytes) if self.slice else CHUNK_BYTES
+
+    def pause_s(self, size_bytes: int) -> float:
+        """How long to wait after a piece."""
+        sliced_s = self.slice.pause_s if self.slice else 0.0
+        return max(sliced_s, size_bytes / self.throttle.bytes_per_s if self.throttle else 0.0)
+
+
+class Line:
+    """One direction of one connection."""
+
+    def __init__(self, source: socket.socket, sink: socket.socket, road: Road, chance: random.Random) -> None:
+        self._source = source
+        self._sink = sink
+        self._road = road
+        self._chance = chance
+        self._loop = asyncio.get_running_loop()
+        self._chunks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(LINE_CHUNKS)
+        self._last_due = 0.0
+
+    async def read(self) -> None:
+        """Take in what comes, stamped with the time at which it may go on; an empty chunk is the end."""
+        data = b"-"
+        while data:
+            await self._road.is_open.wait()
+            data = await self._loop.sock_recv(self._source, CHUNK_BYTES)
+            delay = self._road.delay
+            due = self._loop.time() + delay.by_s + delay.jitter_s * self._chance.uniform(-1.0, 1.0)
+            self._last_due = max(self._last_due, due)
+            await self._chunks.put((self._last_due, data))
+
+    async def write(self) -> None:
+        """Pass on what is due, and at last the end."""
+        while True:
+            due, data = await self._chunks.get()
+            await asyncio.sleep(max(0.0, due - self._loop.time()))
+            await self._road.is_open.wait()
+            if not data:
+                with suppress(OSError):
+                    self._sink.shutdown(socket.SHUT_WR)
+                return
+            await self._hand_over(data)
+
+    async def _hand_over(self, data: bytes) -> None:
+        while data:
+            await self._road.is_open.wait()
+            size = self._road.piece_bytes()
+            piece, data = data[:size], data[size:]
+            await self._loop.sock_sendall(self._sink, piece)
+            self._road.passed_bytes += len(piece)
+            if pause_s := self._road.pause_s(len(piece)):
+                await asyncio.sleep(pause_s)

@@ -14,16 +14,10 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import NoScriptError, RedisError
 
 from regrow.actors import keys, records
+from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s, translated
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.records import Argument, Counts, DispatcherRecord, Reply, SubmitVerdict
 from regrow.actors.scripts import SUBMIT, Script
-from regrow.actors.store import (
-    QUIET_S,
-    TIMEOUT_S,
-    options,
-    retry_pause_s,
-    translated,
-)
 from regrow.actors.task import FunctionId, FunctionRecord, NewTask, TaskId, TaskRecord, WorkerRecord
 from regrow.runtime.errors import ConfigError, StoreError
 

@@ -8,6 +8,7 @@ class Script:
     """One script, the table of legal moves in front. It is sent by digest, and whole only to a server that does not know it."""
 
     def __init__(self, name: str) -> None:
+        self.name = name
         folder = files("regrow.actors") / "lua"
         self.text = (folder / "moves.lua").read_text() + (folder / f"{name}.lua").read_text()
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()

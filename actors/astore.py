@@ -14,12 +14,13 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
-from regrow.actors import keys, readings, records, store
+from regrow.actors import connection, keys, readings, records
+from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.readings import Counts, Letter
 from regrow.actors.records import Argument, DispatcherRecord, Reply, SubmitVerdict
 from regrow.actors.scripts import CANCEL, FORGET, SUBMIT, Script
-from regrow.actors.store import QUIET_S, TIMEOUT_S, Hint, options, retry_pause_s
+from regrow.actors.store import Hint
 from regrow.actors.task import FunctionId, FunctionRecord, NewTask, TaskId, TaskRecord, WorkerRecord
 from regrow.runtime.errors import ConfigError, StoreError
 
@@ -42,7 +43,7 @@ def connected() -> Iterator[None]:
 @contextmanager
 def translated() -> Iterator[None]:
     """Redis errors as ours."""
-    with store.translated(), connected():
+    with connection.translated(), connected():
         yield
 
 

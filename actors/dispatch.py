@@ -6,7 +6,8 @@ workers in ``reception``. What is decided here:
 
 - One claim is in flight at most.  It is asked for when there is room and the queue may hold something (``_is_hungry``):
   after a wake, after a claim that left tasks behind, after a requeue.  When the head of the queue did not fit
-  (``_is_stuck``), not before a worker has spoken again.
+  (``_is_stuck``), not before a worker has spoken again.  What one says while the claim is in flight counts as well: it
+  may be the last word for long.
 - No step depends on a reply.  A store call that was cut is repeated as it was; afterwards the lease table is brought in
   step with the store's.
 - A recall asks a worker for tasks that have waited for a slot for RECALL_AFTER_S, while another worker has a free one
@@ -46,6 +47,7 @@ class Dispatch:
     _is_hungry: bool = True  # the queue may hold something
     _is_claiming: bool = False
     _is_stuck: bool = False  # the queue's head did not fit last time
+    _is_news: bool = False  # a worker has spoken since the last claim was asked for
     _claims: int = 0
     _inheriting: set[str] = field(default_factory=set)
     _due_at: float | None = None  # when something in the store is due, as far as known
@@ -84,7 +86,8 @@ class Dispatch:
     def _take_in(self, stimulus: Stimulus, now: float) -> None:
         match stimulus:
             case stimuli.WorkerSaid():
-                self._is_stuck = self._is_stuck and isinstance(stimulus.message, wire.Beat)
+                self._is_news = self._is_news or not isinstance(stimulus.message, wire.Beat)
+                self._is_stuck = self._is_stuck and not self._is_news
                 self.reception.hear(stimulus, now)
             case stimuli.WorkerDown(worker, reason):
                 self.reception.lose(worker, reason, is_watched=False)
@@ -140,7 +143,7 @@ class Dispatch:
     def _claimed(self, answer: stimuli.ClaimAnswered, now: float) -> None:
         self._is_claiming = False
         self._is_hungry = self._is_hungry or answer.left > 0
-        self._is_stuck = answer.left > 0 and not answer.tasks
+        self._is_stuck = answer.left > 0 and not answer.tasks and not self._is_news
         if self._stop_at is None:
             self.leases.place(answer.tasks, now)
         else:
@@ -229,7 +232,7 @@ class Dispatch:
         if not shares:
             return
         self._claims += 1
-        self._is_hungry, self._is_claiming = False, True
+        self._is_hungry, self._is_claiming, self._is_news = False, True, False
         self._effects.append(stimuli.Claim(f"{self.identity.token}-{self._claims}", shares, short_s))
 
     def _recall(self, now: float) -> None:

@@ -36,6 +36,7 @@ from regrow.actors.task import RETENTION_S, WorkerId, WorkerRecord
 from regrow.actors.wire import BATCH_BYTES, Mode
 from regrow.runtime import events, logs
 from regrow.runtime.actor import Actor, Context, Down, Timer
+from regrow.runtime.crashpoint import guarded
 from regrow.runtime.link import Router, bind_router
 
 PULSE_S: Final = 1.0  # between signs of life in the store
@@ -76,6 +77,7 @@ class Dispatcher(Actor[DispatcherArguments, None]):
         self._is_pulsing = False  # a pulse is on its way
         self._is_roster_new = False  # it does not show the workers of now
         self._started_at = time.time()
+        self._send = guarded(self._send_now, lambda _, message: f"send.{message.__struct_config__.tag}")
         self._router: Router
         self._store: StoreThread
 
@@ -164,7 +166,7 @@ class Dispatcher(Actor[DispatcherArguments, None]):
         for effect in effects:
             match effect:
                 case stimuli.Send(worker, message):
-                    if not self._router.send(worker.encode(), wire.encode(message)) and isinstance(message, wire.Run):
+                    if not self._send(worker, message) and isinstance(message, wire.Run):
                         failed.append(stimuli.Undelivered(worker, message))
                 case stimuli.Monitor(worker, path):
                     self._monitors[self.context.monitor(path)] = worker
@@ -177,6 +179,9 @@ class Dispatcher(Actor[DispatcherArguments, None]):
                 case _:
                     self._store.ask(effect)
         return failed
+
+    def _send_now(self, worker: WorkerId, message: wire.ToWorker) -> bool:
+        return self._router.send(worker.encode(), wire.encode(message))
 
     def _demonitor(self, worker: WorkerId) -> None:
         for ref in [ref for ref, watched in self._monitors.items() if watched == worker]:

@@ -8,6 +8,7 @@ class Script:
     """One script, with what it shares with others in front. It is sent by digest, and whole only to a server that does not know it."""
 
     def __init__(self, name: str, *shared: str) -> None:
+        self.name = name
         folder = files("regrow.actors") / "lua"
         self.text = "".join((folder / f"{part}.lua").read_text() for part in ("moves", *shared, name))
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()

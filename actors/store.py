@@ -10,80 +10,28 @@ gateway's asynchronous side of the same.
 
 import os
 import random
-import re
 import select
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from enum import StrEnum
-from typing import Any, Final, Self, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 import redis
-from redis import exceptions
-from redis.backoff import NoBackoff
 from redis.client import PubSub
-from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry
+from redis.exceptions import NoScriptError, RedisError
 
 from regrow.actors import keys, records
+from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s, translated
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.records import Argument, Claim, DispatcherRecord, Held, Pulse, Reply, Share
 from regrow.actors.scripts import BEAT, CLAIM, DUE, INHERIT, SETTLE, Script
 from regrow.actors.task import RETENTION_S, Digest, Drop, Move, Settlement, TaskId, Verdict, WorkerId, WorkerRecord
 from regrow.actors.wire import BATCH_TASKS
-from regrow.runtime.errors import ConfigError, StoreError, StoreUnavailable
+from regrow.runtime.crashpoint import guarded
+from regrow.runtime.errors import ConfigError
 
-TIMEOUT_S: Final = 5.0  # without an answer, after which a call is given up
-QUIET_S: Final = 5.0  # of silence on a subscription, after which it has to answer a PING within as long
-RECONNECT_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)  # pauses between tries to subscribe again; the last one is repeated
-TEMPORARY: Final = (
-    exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,
-    exceptions.TryAgainError,
-)  # a fail-over, seen from outside
-TRY_LATER: Final = re.compile(r"\b(BUSY|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS)\b")
-
-
-def options(timeout_s: float | None) -> dict[str, Any]:
-    """How every connection is made: no retries, no hidden health checks, and ``timeout_s`` for each answer."""
-    return {
-        "retry": Retry(NoBackoff(), 0),
-        "retry_on_error": [],
-        "health_check_interval": 0,
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": TIMEOUT_S,
-        "client_name": "regrow",
-    }
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Redis errors as ours."""
-    try:
-        yield
-    except RedisError as error:
-        raise store_error(error) from error
-
-
-def store_error(error: RedisError) -> StoreError:
-    """StoreUnavailable where the same call can succeed later, StoreError where it cannot."""
-    text = str(error)
-    if isinstance(error, exceptions.OutOfMemoryError) or "OOM command not allowed" in text:
-        return StoreUnavailable(
-            "the store is at its memory limit (maxmemory): it takes nothing new until tasks end or expire"
-        )
-    if "MISCONF" in text:
-        return StoreUnavailable(f"the store cannot write to its disk: {text}")
-    if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError):
-        return StoreError(f"the store refuses us: {text}; check user and password in the URL")
-    if isinstance(error, ResponseError) and not isinstance(error, TEMPORARY) and not TRY_LATER.search(text):
-        return StoreError(f"the store refused a command: {text}")
-    return StoreUnavailable(f"the store does not answer: {text or type(error).__name__}")
-
-
-def retry_pause_s(failures: int) -> float:
-    """Seconds to wait before the next try to subscribe, after so many failures in a row."""
-    return RECONNECT_S[min(failures, len(RECONNECT_S)) - 1]
+T = TypeVar("T")
 
 
 class Store:
@@ -93,6 +41,7 @@ class Store:
         self._url = url
         self._client = client
         self._retention_s = retention_s
+        self._trip = guarded(round_trip, lambda name, _: name)
 
     @classmethod
     def connect(cls, url: str, retention_s: float = RETENTION_S, timeout_s: float = TIMEOUT_S) -> Self:
@@ -108,14 +57,18 @@ class Store:
 
     def ping(self) -> None:
         """Return if the server answers and has read its files."""
-        self._values([("PING",)])
+        self._values("ping", [("PING",)])
 
     def check(self) -> StoreFacts:
         """What is at the other end.  Raises ConfigError, with the fix, for a server that could lose tasks."""
-        with translated(), self._client.pipeline(transaction=False) as pipe:
-            for name in CHECKED_SETTINGS:
-                pipe.config_get(name)
-            return facts_of(self._client.info(), pipe.execute(raise_on_error=False))
+
+        def talk() -> StoreFacts:
+            with self._client.pipeline(transaction=False) as pipe:
+                for name in CHECKED_SETTINGS:
+                    pipe.config_get(name)
+                return facts_of(self._client.info(), pipe.execute(raise_on_error=False))
+
+        return self._trip("check", talk)
 
     def claim(
         self, dispatcher: str, claim_id: str, shares: list[Share], expected_s: dict[Digest, float], max_bytes: int
@@ -136,11 +89,12 @@ class Store:
 
     def code(self, digests: list[Digest]) -> dict[Digest, bytes | None]:
         """Function bytes by digest; ``None`` for those that are not there."""
-        return dict(zip(digests, self._values([("GET", keys.code(digest)) for digest in digests]), strict=True))
+        found = self._values("code", [("GET", keys.code(digest)) for digest in digests])
+        return dict(zip(digests, found, strict=True))
 
     def params(self, task_ids: list[TaskId]) -> dict[TaskId, bytes]:
         """Parameters of tasks that have not ended."""
-        found = self._values([("HGET", keys.task(task_id), "params") for task_id in task_ids])
+        found = self._values("params", [("HGET", keys.task(task_id), "params") for task_id in task_ids])
         return {task_id: params for task_id, params in zip(task_ids, found, strict=True) if params is not None}
 
     def leases(self, dispatcher: str) -> list[Held]:
@@ -168,9 +122,8 @@ class Store:
         reply = self._run(DUE, (keys.QUEUE, keys.COUNTERS), [int(self._retention_s * 1000), BATCH_TASKS])
         moved, next_s, gone = records.due_of(reply)
         if gone:
-            with translated():
-                self._client.delete(*map(keys.function, gone))
-                self._client.srem(keys.GONE, *gone)
+            names = [keys.function(function_id) for function_id in gone]
+            self._values("forget", [("DEL", *names), ("SREM", keys.GONE, *gone)])
         return moved, next_s
 
     def drops(self, dispatcher: str) -> list[Drop]:
@@ -178,10 +131,8 @@ class Store:
 
         Where the answer is lost, reading the leases afresh tells the same.
         """
-        with translated(), self._client.pipeline(transaction=True) as pipe:
-            pipe.lrange(keys.drops(dispatcher), 0, -1)
-            pipe.delete(keys.drops(dispatcher))
-            return records.drops_of(pipe.execute()[0])
+        name = keys.drops(dispatcher)
+        return records.drops_of(self._values("drops", [("LRANGE", name, "0", "-1"), ("DEL", name)], is_atomic=True)[0])
 
     def inherit(self, dispatcher: str, from_dispatcher: str) -> list[Held]:
         """Take over the leases of a dispatcher that has been silent for 3 s; nothing if it has not.
@@ -209,7 +160,14 @@ class Store:
             if may_run_again
         ]
         self.settle(dispatcher, to_return)
-        with translated(), self._client.pipeline(transaction=True) as pipe:
+        self._trip("deregister", lambda: self._deregister(dispatcher))
+
+    def wakes(self) -> "Wakes":
+        """Hints that something was queued, on a connection of their own."""
+        return Wakes(self._url)
+
+    def _deregister(self, dispatcher: str) -> None:
+        with self._client.pipeline(transaction=True) as pipe:
             pipe.hdel(keys.DISPATCHERS, dispatcher)
             pipe.delete(keys.workers(dispatcher), keys.claim(dispatcher))
             pipe.zadd(
@@ -217,16 +175,12 @@ class Store:
             )  # silent since long ago: any lease left may be inherited at once
             pipe.execute()
 
-    def wakes(self) -> "Wakes":
-        """Hints that something was queued, on a connection of their own."""
-        return Wakes(self._url)
-
     def _leases(self, dispatcher: str) -> list[tuple[Held, bool]]:
         """Each lease, and whether its task may start more than once."""
-        with translated():
-            numbers = cast("dict[bytes, bytes]", self._client.hgetall(keys.leases(dispatcher)))
+        found = self._trip("leases", lambda: self._client.hgetall(keys.leases(dispatcher)))
+        numbers = cast("dict[bytes, bytes]", found)
         ids = [TaskId(task_id.decode()) for task_id in numbers]
-        facts = self._values([("HMGET", keys.task(task_id), "worker", "digest", "limit") for task_id in ids])
+        facts = self._values("held", [("HMGET", keys.task(task_id), "worker", "digest", "limit") for task_id in ids])
         return [
             (
                 Held(task_id, int(number), WorkerId((worker or b"").decode()), Digest((digest or b"").decode())),
@@ -235,22 +189,32 @@ class Store:
             for task_id, number, (worker, digest, limit) in zip(ids, numbers.values(), facts, strict=True)
         ]
 
-    def _values(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
-        """Answers of reads, in one round trip."""
-        if not commands:
-            return []
-        with translated(), self._client.pipeline(transaction=False) as pipe:
-            ask: Callable[..., Any] = pipe.execute_command
-            for command in commands:
-                ask(*command)
-            return pipe.execute()
+    def _values(self, name: str, commands: Sequence[tuple[str, ...]], *, is_atomic: bool = False) -> list[Any]:
+        """Answers of plain commands, in one round trip."""
+
+        def talk() -> list[Any]:
+            with self._client.pipeline(transaction=is_atomic) as pipe:
+                ask: Callable[..., Any] = pipe.execute_command
+                for command in commands:
+                    ask(*command)
+                return pipe.execute()
+
+        return self._trip(name, talk) if commands else []
 
     def _run(self, script: Script, names: Sequence[str], arguments: Sequence[Argument]) -> Reply:
-        with translated():
+        def talk() -> Reply:
             try:
                 return cast("Reply", self._client.evalsha(script.sha, len(names), *names, *arguments))
-            except exceptions.NoScriptError:
+            except NoScriptError:
                 return cast("Reply", self._client.eval(script.text, len(names), *names, *arguments))
+
+        return self._trip(script.name, talk)
+
+
+def round_trip(name: str, talk: Callable[[], T]) -> T:  # noqa: ARG001 (the name is that of its crash points)
+    """One exchange with the server; no call of a Store speaks with it otherwise."""
+    with translated():
+        return talk()
 
 
 class Hint(StrEnum):

@@ -94,6 +94,19 @@ def test_work_goes_ahead_only_for_functions_known_to_be_short() -> None:
     assert claims(effects)[0].shares[0].ahead_s == pytest.approx(AHEAD_S - 3 * 0.002)
 
 
+def test_what_becomes_free_while_a_claim_finds_nothing_that_fits_is_claimed_for_at_once() -> None:
+    bench = Bench()
+    bench.say("a", hello("a", slots=1))
+    bench.give(1, to="a", left=9)
+    bench.say("a", wire.Done([outcome(1, ran_s=0.001)]))
+    bench.give(2, to="a", left=9)
+    bench.say("a", wire.Done([outcome(2)]))
+
+    [again] = claims(bench.feed(stimuli.ClaimAnswered([], 9)))
+
+    assert again.shares[0].free == 1
+
+
 def test_a_queue_whose_head_does_not_fit_is_not_asked_again_before_something_has_changed() -> None:
     bench = Bench()
     bench.say("a", hello("a", slots=1))

@@ -147,7 +147,7 @@ class Cluster:
 
     def store(self) -> redis.Redis:
         """A client of the embedded store, for looking behind the tree's back; close it."""
-        return redis.Redis.from_url(self.endpoints()["store"])
+        return redis.Redis.from_url(self.endpoints()["store"], socket_timeout=None)
 
 
 @contextmanager

@@ -37,9 +37,11 @@ class Load:
 
     def __init__(self, cluster: Cluster, function_id: str, rate_per_s: float, *args: object, first: int = 0) -> None:
         self.acknowledged: dict[str, int] = {}  # task id -> number
+        self.acknowledged_at: dict[str, float] = {}  # task id -> monotonic seconds
         self.refused: Counter[int] = Counter()  # by HTTP status
         self.refusals: list[tuple[int, str | None]] = []  # status and Retry-After of each refused request
         self.unknown: list[int] = []  # numbers without an answer
+        self.slowest_s = 0.0  # longest wait for an answer
         self._cluster = cluster
         self._url = f"{cluster.url}/v1/tasks"
         self._function_id = function_id
@@ -81,11 +83,13 @@ class Load:
     def _send(self, numbers: range) -> None:
         items = [{"function_id": self._function_id, "payload": text(((n, *self._args), {}))} for n in numbers]
         body = json.dumps({"tasks": items})
+        sent_at = time.monotonic()
         try:
             answer = self._pool.request("POST", self._url, body=body, headers={"content-type": "application/json"})
         except urllib3.exceptions.HTTPError:
             self.unknown += numbers
             return
+        self.slowest_s = max(self.slowest_s, time.monotonic() - sent_at)
         if answer.status == 200:
             self._take(numbers, answer.json()["tasks"])
         else:
@@ -95,6 +99,7 @@ class Load:
     def _take(self, numbers: range, verdicts: list[dict[str, Any]]) -> None:
         for number, verdict in zip(numbers, verdicts, strict=True):
             if "task_id" in verdict:
+                self.acknowledged_at[verdict["task_id"]] = time.monotonic()
                 self.acknowledged[verdict["task_id"]] = number
             else:
                 self.refused[verdict["error"]["status"]] += 1

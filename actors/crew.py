@@ -3,6 +3,7 @@
 It holds no policy: which task goes where, and what a death means, is decided in ``slots``.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, assert_never
@@ -17,10 +18,11 @@ from regrow.actors.slots import Answers, Slots
 from regrow.runtime.actor import Context
 from regrow.runtime.errors import StartFailed
 from regrow.runtime.logs import log
-from regrow.runtime.spec import ChildState, ExitReason, ReasonKind
+from regrow.runtime.spec import ChildState, ExitReason, Heartbeat, ReasonKind
 from regrow.runtime.tree import TreeNode
 
 START_S: Final = 30.0  # a slot that is not ready by then is killed
+LIVENESS: Final = Heartbeat().liveness  # looks in a row that find a slot stopped, after which it is killed
 DROPPED_S: Final = 1.0  # what a slot's output loses is summed up for this long
 
 ForDispatcher = NeedCode | Deliver | GiveBack
@@ -59,7 +61,7 @@ class Crew:
         self._processes: dict[int, SlotProcess] = {}
         self._lives = [0] * len(slots.slots)  # processes started per slot
         self._dropped = [Dropped() for _ in slots.slots]  # output that is not logged, since it was last told
-        self._stopped: set[int] = set()  # slots seen stopped at the last look
+        self._stopped: Counter[int] = Counter()  # slots seen stopped, and at how many looks in a row
         self._is_ready = False  # has any slot ever been?
         self._is_closed = False
 
@@ -70,11 +72,14 @@ class Crew:
             todo.extend(reversed(self._carry(todo.pop())))
 
     def look(self) -> None:
-        """Kill slots that were stopped at the last look already: they would hold their task for ever."""
-        stopped = {number for number, process in self._processes.items() if process.is_stopped()}
-        for number in stopped & self._stopped:
+        """Kill slots that have been stopped for a whole window: they would hold their task for ever.
+
+        A look takes the place of a beat, which code that holds the interpreter could not send.
+        """
+        stopped = [number for number, process in self._processes.items() if process.is_stopped()]
+        self._stopped = Counter({number: self._stopped[number] + 1 for number in stopped})
+        for number in [number for number, looks in self._stopped.items() if looks == LIVENESS]:
             self.carry(self._slots.condemn(number, "it was stopped (SIGSTOP)"))
-        self._stopped = stopped
 
     def close(self) -> None:
         """Kill every slot with its process group, wait until they are gone, and log the last that they printed."""

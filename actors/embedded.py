@@ -9,6 +9,9 @@ Invariants
 
 The server is never judged by how long it takes to answer, since a flush may take its time.  Only a process that has been
 stopped for ``STOPPED_CHECKS`` seconds is killed.
+
+On a full disk a server that promises ``always`` ends itself, and would again with the first write of its next life.  So this
+actor lives on without one (its clients are told that the store is away) and starts the next one when there is room.
 """
 
 import fcntl
@@ -16,6 +19,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -37,6 +41,9 @@ RETRY_S: Final = 0.005  # between looks while nothing else would tell: the lock,
 PING_S: Final = 0.5  # for one answer while it starts
 CHECK_S: Final = 1.0  # between looks at the server's process state
 STOPPED_CHECKS: Final = 3  # looks in a row that find it stopped, after which it is killed
+FULL_EXIT: Final = 1  # the exit code of a server that cannot write what it has to
+ROOM_BYTES: Final = 8 * 1024 * 1024  # on the disk, without which it is not started again after that
+ROOM_S: Final = 1.0  # between looks for that room
 LOG_BYTES: Final = 1024 * 1024  # of the server's log, above which the next start begins a new one
 NOTE_LINES: Final = 8  # last lines of the log that go into the exit reason
 
@@ -81,6 +88,7 @@ class EmbeddedStore(Actor[EmbeddedArguments, None]):
         if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
         self._start_when_free(self.context.now() + LOCK_WAIT_S)
+        self._check()
 
     def _start_when_free(self, deadline: float) -> None:
         lock = os.open(self._directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -104,24 +112,24 @@ class EmbeddedStore(Actor[EmbeddedArguments, None]):
         )
         self._pidfd = os.pidfd_open(self._server.pid)
         self.context.watch(self._pidfd, self._server_ended)
-        self._check()
-        self._await_answer()
+        self._await_answer(self._server)
 
-    def _await_answer(self) -> None:
+    def _await_answer(self, server: "subprocess.Popen[bytes]") -> None:
+        if server is not self._server:
+            return
         try:
             self._client.ping()
         except StoreUnavailable:
-            self.context.after(RETRY_S, self._await_answer)
+            self.context.after(RETRY_S, lambda: self._await_answer(server))
             return
-        assert self._server is not None
-        self.context.annotate(url=self._url, server_pid=str(self._server.pid), durability=self.arguments.durability)
+        self.context.annotate(url=self._url, server_pid=str(server.pid), durability=self.arguments.durability)
         self.context.ready()
 
     def _check(self) -> None:
         """Kill a server that somebody stopped and did not continue: nothing else can end its pause."""
-        assert self._server is not None
-        self._stopped_checks = self._stopped_checks + 1 if is_stopped(self._server.pid) else 0
-        if self._stopped_checks > STOPPED_CHECKS:
+        is_held = self._server is not None and is_stopped(self._server.pid)
+        self._stopped_checks = self._stopped_checks + 1 if is_held else 0
+        if self._server is not None and self._stopped_checks > STOPPED_CHECKS:
             log.warning(Event.STORE_STOPPED, server=self._server.pid, stopped_s=STOPPED_CHECKS * CHECK_S)
             self._server.kill()
         self.context.after(CHECK_S, self._check)
@@ -134,7 +142,19 @@ class EmbeddedStore(Actor[EmbeddedArguments, None]):
         assert self._server is not None
         self.context.unwatch(self._pidfd)
         code = self._server.wait()
-        self.context.exit(None if self._is_stopping else self._end(code))
+        if code == FULL_EXIT and not self._is_stopping and not has_room(self._directory):
+            log.error(Event.STORE_FULL, directory=str(self._directory))
+            os.close(self._pidfd)
+            self._server = None
+            self.context.after(ROOM_S, self._start_when_there_is_room)
+        else:
+            self.context.exit(None if self._is_stopping else self._end(code))
+
+    def _start_when_there_is_room(self) -> None:
+        if has_room(self._directory):
+            self._start_when_free(self.context.now() + LOCK_WAIT_S)
+        else:
+            self.context.after(ROOM_S, self._start_when_there_is_room)
 
     def _end(self, code: int) -> ExitReason:
         """Abnormal, whatever its exit code says: nobody had asked it to end."""
@@ -200,6 +220,16 @@ def is_stopped(pid: int) -> bool:
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
     return False
+
+
+def has_room(directory: Path) -> bool:
+    """Would ROOM_BYTES more fit on its disk?"""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            os.posix_fallocate(probe.fileno(), 0, ROOM_BYTES)
+    except OSError:
+        return False
+    return True
 
 
 def story(log_file: Path, directory: Path) -> str:

@@ -22,6 +22,7 @@ class Event(StrEnum):
     SLOT_OUTPUT_DROPPED = "slot.output_dropped"  # user code printed more than is logged (slot, lines, size_bytes)
     SLOT_UP = "slot.up"  # it can run tasks (slot, slot_pid)
     STORE_FACTS = "store.facts"  # what the user's own store is, and promises (server, durability)
+    STORE_FULL = "store.full"  # its server could not write to its disk: started again when there is room (directory)
     STORE_LOST = "store.lost"  # it does not answer the dispatcher (problem)
     STORE_READY = "store.ready"  # it answers the dispatcher, for the first time or again (leases, durability)
     STORE_STOPPED = "store.stopped"  # its server was stopped for too long, and is killed (server, stopped_s)

@@ -35,6 +35,7 @@ FIRST_RECORDS: Final = 8  # read first, to learn how large this answer's results
 MAX_RECORDS: Final = 1000  # read at once
 READY_WITHIN_S: Final = 2.0  # an answer from the store to /readyz, after which it counts as away
 SUBMIT_AGAIN_S: Final = (0.05, 0.2, 0.5)  # pauses before a submit is repeated, while the store does not answer
+SUBMIT_WITHIN_S: Final = 2.0  # since its first try, after which a submit is not repeated: whoever waits is told so
 T = TypeVar("T")
 
 
@@ -146,10 +147,14 @@ class Service:
 
     async def _store_tasks(self, new: list[NewTask]) -> Sequence[SubmitVerdict]:
         """Submit, and again under the same ids while the store is away for a moment: a lost reply is then no lost answer."""
+        clock = asyncio.get_running_loop().time
+        first_at = clock()
         for pause_s in SUBMIT_AGAIN_S:
             try:
                 return await self._store.submit(new, self.settings.max_queued)
             except StoreUnavailable:
+                if clock() > first_at + SUBMIT_WITHIN_S:
+                    raise
                 await asyncio.sleep(pause_s)
         return await self._store.submit(new, self.settings.max_queued)
 

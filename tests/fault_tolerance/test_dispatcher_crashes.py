@@ -237,6 +237,16 @@ def by_a_loss_of_the_store(scene: Scene, arm: Arm) -> None:
         client.client_unpause()
 
 
+def by_a_function_that_expires(scene: Scene, arm: Arm) -> None:
+    """A function has not been called for its time to live: its official record is deleted."""
+    function = scene.tree.register(fresh_work())
+    with scene.tree.server.client() as client:
+        client.zadd(keys.FUNCTION_TIMERS, {function: 1})
+        arm()
+        client.publish(keys.WAKE, "due")
+    wait_until(scene.tree.fired, PATIENCE_S, "it is forgotten")
+
+
 @contextmanager
 def another(tree: SmallTree) -> Iterator[tuple[Store, redis.Redis]]:
     """The store as another dispatcher sees it, and a look behind it."""
@@ -252,6 +262,9 @@ WAYS: dict[str, Way] = {
     "claim": by_work,
     "code": by_work,
     "deregister": by_a_stop,
+    "drops": by_a_crash,
+    "due": by_a_crash,
+    "forget": by_a_function_that_expires,
     "held": by_a_crash,
     "inherit": by_an_inheritance,
     "leases": by_a_crash,

@@ -50,6 +50,7 @@ def server_pid(client: redis.Redis) -> int:
 
     def ask() -> int:
         try:
+            client.ping()  # not before it has read its files, unlike INFO
             return int(client.info("server")["process_id"])
         except redis.RedisError:
             return 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dill
+import redis
 import requests
 
 from support.waiting import wait_until
@@ -135,6 +136,19 @@ class Cluster:
     def of_role(self, role: str) -> list[dict[str, Any]]:
         return [node for node in self.nodes() if node["role"] == role]
 
+    def shape(self) -> set[str] | None:
+        """The paths that run, slots included; None while nobody can tell."""
+        try:
+            return {node["path"] for node in self.nodes() if node["state"] == "running"}
+        except (requests.RequestException, KeyError, ValueError):
+            return None
+
+    # -- the store
+
+    def store(self) -> redis.Redis:
+        """A client of the embedded store, for looking behind the tree's back; close it."""
+        return redis.Redis.from_url(self.endpoints()["store"], socket_timeout=None)
+
 
 @contextmanager
 def running(data_dir: Path, *flags: str) -> Iterator[Cluster]:
@@ -157,6 +171,11 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether the process was stopped by a signal."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def send(pid: int, number: signal.Signals) -> None:

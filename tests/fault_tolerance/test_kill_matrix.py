@@ -203,6 +203,7 @@ def frozen(pid: int) -> Iterator[None]:
 
     timer = threading.Timer(FROZEN_S, thaw)
     process.suspend()
+    wait_until(lambda: is_stopped(pid), 2, f"{pid} stands still")
     timer.start()
     try:
         yield

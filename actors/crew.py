@@ -61,7 +61,7 @@ class Crew:
         self._processes: dict[int, SlotProcess] = {}
         self._lives = [0] * len(slots.slots)  # processes started per slot
         self._dropped = [Dropped() for _ in slots.slots]  # output that is not logged, since it was last told
-        self._stopped: Counter[int] = Counter()  # slots seen stopped, and at how many looks in a row
+        self._stopped: Counter[int] = Counter()  # pids of slots seen stopped, and at how many looks in a row
         self._is_ready = False  # has any slot ever been?
         self._is_closed = False
 
@@ -76,10 +76,11 @@ class Crew:
 
         A look takes the place of a beat, which code that holds the interpreter could not send.
         """
-        stopped = [number for number, process in self._processes.items() if process.is_stopped()]
-        self._stopped = Counter({number: self._stopped[number] + 1 for number in stopped})
-        for number in [number for number, looks in self._stopped.items() if looks == LIVENESS]:
-            self.carry(self._slots.condemn(number, "it was stopped (SIGSTOP)"))
+        stopped = {process.pid: number for number, process in self._processes.items() if process.is_stopped()}
+        self._stopped = Counter({pid: self._stopped[pid] + 1 for pid in stopped})
+        for pid, number in stopped.items():
+            if self._stopped[pid] >= LIVENESS:
+                self.carry(self._slots.condemn(number, "it was stopped (SIGSTOP)"))
 
     def close(self) -> None:
         """Kill every slot with its process group, wait until they are gone, and log the last that they printed."""

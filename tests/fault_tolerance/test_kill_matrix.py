@@ -175,7 +175,12 @@ def hurt(cluster: Cluster, phase: str, name: str, number: signal.Signals) -> Non
                 assert_work_goes_on_without(cluster, pid, work)
             else:
                 wait_until(lambda: not is_alive(pid), deadline_s(name, number), f"{path} ({pid}) is dead")
-        wait_until(lambda: all_running(cluster) == whole, deadline_s(name, number), "the tree is whole again", 0.05)
+        wait_until(
+            lambda: all_running(cluster) == whole and (name == "root" or pid not in pids_of(cluster)),
+            deadline_s(name, number),
+            "the tree is whole again",
+            0.05,
+        )
         whole_s = time.monotonic() - hit_at - (FROZEN_S if name == "root" else 0.0)
 
     assert whole_s < deadline_s(name, number)
@@ -190,6 +195,13 @@ def all_running(cluster: Cluster) -> set[str] | None:
     """The shape of the tree, when every slot and worker that there should be is in it."""
     shape = cluster.shape() or set()
     return shape if sum("slot-" in path for path in shape) == SLOTS and cluster.is_ready() else None
+
+
+def pids_of(cluster: Cluster) -> set[int]:
+    """Every process of the tree."""
+    nodes = cluster.nodes()
+    servers = {int(node["facts"]["server_pid"]) for node in nodes if "server_pid" in node["facts"]}
+    return {node["pid"] for node in nodes} | servers
 
 
 @contextmanager
@@ -227,7 +239,8 @@ def assert_ran_again_only_where_it_died(work: Work, phase: str, name: str, numbe
         assert again == 0, "what runs goes on while another part is away, and is finished by who is asked to end"
     elif phase != "stored":
         most = {"slot": 1, "worker": 2, "supervisor": SLOTS}[name]
-        assert 1 <= again <= most, "exactly what ran there runs again"
+        least = 0 if name == "supervisor" and number is STOP else 1  # its workers go on until it is declared lost
+        assert least <= again <= most, "exactly what ran there runs again"
 
 
 def assert_only_it_was_replaced(cluster: Cluster, before: dict[str, dict], path: str, pid: int, name: str) -> None:
@@ -245,8 +258,7 @@ def assert_only_it_was_replaced(cluster: Cluster, before: dict[str, dict], path:
 def test_every_process_of_the_tree_is_a_victim_of_the_matrix(tmp_path: Path) -> None:
     with running(tmp_path / "data", *flags()) as cluster:
         wait_until(lambda: all_running(cluster), 10, "the tree is whole")
-        work = Work(Witness(tmp_path / "witness"))
-        known = {node["pid"] for node in cluster.nodes()} | {victim_of(cluster, "server", work)[1]}
+        known = pids_of(cluster)
         roles = {node["role"] for node in cluster.nodes()} | {"server"}
         processes = {
             cluster.process.pid,

@@ -16,11 +16,12 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
+import requests
 
 from support.cluster import Cluster, is_alive, is_stopped, running, send
 from support.load import Load, assert_all_ended_once, submit_all
@@ -162,8 +163,7 @@ def test_whatever_is_signalled_in_every_mode_and_phase(
 
 def hurt(cluster: Cluster, phase: str, name: str, number: signal.Signals) -> None:
     """One cell."""
-    whole = wait_until(lambda: all_running(cluster), 10, "the tree is whole")
-    before = {node["path"]: node for node in cluster.nodes()}
+    before = wait_until(lambda: whole(cluster), 10, "the tree is whole")
 
     with at_work(cluster, phase) as work:
         path, pid = victim_of(cluster, name, work)
@@ -175,12 +175,8 @@ def hurt(cluster: Cluster, phase: str, name: str, number: signal.Signals) -> Non
                 assert_work_goes_on_without(cluster, pid, work)
             else:
                 wait_until(lambda: not is_alive(pid), deadline_s(name, number), f"{path} ({pid}) is dead")
-        wait_until(
-            lambda: all_running(cluster) == whole and (name == "root" or pid not in pids_of(cluster)),
-            deadline_s(name, number),
-            "the tree is whole again",
-            0.05,
-        )
+        without = None if name == "root" else pid
+        after = wait_until(lambda: whole(cluster, without), deadline_s(name, number), "the tree is whole again", 0.05)
         whole_s = time.monotonic() - hit_at - (FROZEN_S if name == "root" else 0.0)
 
     assert whole_s < deadline_s(name, number)
@@ -188,20 +184,27 @@ def hurt(cluster: Cluster, phase: str, name: str, number: signal.Signals) -> Non
     tasks = assert_all_ended_once(cluster, work.witness, work.acknowledged)
     assert_ran_again_only_where_it_died(work, phase, name, number)
     assert all(len(task["attempts"]) <= 2 for task in tasks.values())
-    assert_only_it_was_replaced(cluster, before, path, pid, name)
+    assert_only_it_was_replaced(before, after, path, name)
 
 
-def all_running(cluster: Cluster) -> set[str] | None:
-    """The shape of the tree, when every slot and worker that there should be is in it."""
-    shape = cluster.shape() or set()
-    return shape if sum("slot-" in path for path in shape) == SLOTS and cluster.is_ready() else None
+Picture = dict[str, dict[str, Any]]  # the tree's nodes by their paths
 
 
-def pids_of(cluster: Cluster) -> set[int]:
+def whole(cluster: Cluster, without: int | None = None) -> Picture | None:
+    """The tree as it is, if all that there should be runs and works, and this process is no more part of it."""
+    try:
+        picture = {node["path"]: node for node in cluster.nodes()}
+    except (requests.RequestException, KeyError, ValueError):
+        return None
+    is_complete = sum(node["role"] == "slot" for node in picture.values()) == SLOTS
+    is_running = all(node["state"] == "running" for node in picture.values())
+    return picture if is_complete and is_running and without not in pids_in(picture) and cluster.is_ready() else None
+
+
+def pids_in(picture: Picture) -> set[int]:
     """Every process of the tree."""
-    nodes = cluster.nodes()
-    servers = {int(node["facts"]["server_pid"]) for node in nodes if "server_pid" in node["facts"]}
-    return {node["pid"] for node in nodes} | servers
+    servers = {int(node["facts"]["server_pid"]) for node in picture.values() if "server_pid" in node["facts"]}
+    return {node["pid"] for node in picture.values()} | servers
 
 
 @contextmanager
@@ -243,30 +246,26 @@ def assert_ran_again_only_where_it_died(work: Work, phase: str, name: str, numbe
         assert least <= again <= most, "exactly what ran there runs again"
 
 
-def assert_only_it_was_replaced(cluster: Cluster, before: dict[str, dict], path: str, pid: int, name: str) -> None:
-    """Nobody else came to harm, but for those below it and a slot's worker."""
-    after = {node["path"]: node for node in cluster.nodes()}
+def assert_only_it_was_replaced(before: Picture, after: Picture, path: str, name: str) -> None:
+    """Nobody else came to harm, but for those below it."""
+    assert after.keys() == before.keys()
     replaced = {at for at, node in after.items() if node["pid"] != before[at]["pid"]}
     below = {at for at in before if at == path or at.startswith(f"{path}/")}
     assert replaced == (set() if name == "root" else below)
     if name not in ("root", "slot"):
         assert after[path]["restarts"] == before[path]["restarts"] + 1
-    if name == "server":
-        assert int(after[path]["facts"]["server_pid"]) != pid
 
 
 def test_every_process_of_the_tree_is_a_victim_of_the_matrix(tmp_path: Path) -> None:
     with running(tmp_path / "data", *flags()) as cluster:
-        wait_until(lambda: all_running(cluster), 10, "the tree is whole")
-        known = pids_of(cluster)
-        roles = {node["role"] for node in cluster.nodes()} | {"server"}
+        picture = wait_until(lambda: whole(cluster), 10, "the tree is whole")
         processes = {
             cluster.process.pid,
             *(it.pid for it in psutil.Process(cluster.process.pid).children(recursive=True)),
         }
 
-    assert processes == known
-    assert roles == set(MATRIX)
+    assert processes == pids_in(picture)
+    assert {node["role"] for node in picture.values()} | {"server"} == set(MATRIX)
 
 
 def of_root(number: signal.Signals) -> tuple[str, ...]:

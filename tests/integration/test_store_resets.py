@@ -18,7 +18,8 @@ from support.tasks import register, submit
 from support.valkey import DURABLE, Valkey, valkey_server
 
 A = WorkerId("a@h/1")
-ROUNDS = 12
+ROUNDS = 8
+FOLLOWERS = 40  # each meets a reset at another step of its connection's life
 
 
 @pytest.fixture
@@ -34,15 +35,15 @@ def test_in_the_gateways_loop_a_reset_connection_is_an_absence_and_the_news_go_o
 
 async def survive(proxy: Proxy) -> None:
     store = AsyncStore.connect(f"redis://127.0.0.1:{proxy.port}/0")
-    news: asyncio.Queue[object] = asyncio.Queue()
+    news: list[asyncio.Queue[object]] = [asyncio.Queue() for _ in range(FOLLOWERS)]
 
-    async def follow() -> None:
+    async def follow(queue: asyncio.Queue[object]) -> None:
         async for item in store.endings():
-            news.put_nowait(item)
+            queue.put_nowait(item)
 
-    following = asyncio.create_task(follow())
+    following = [asyncio.create_task(follow(queue)) for queue in news]
     for _ in range(ROUNDS):
-        assert await asyncio.wait_for(news.get(), 10) == Reconnected(), following
+        assert {await asyncio.wait_for(queue.get(), 10) for queue in news} == {Reconnected()}
         await asyncio.gather(
             *(store.ping() for _ in range(3)), return_exceptions=True
         )  # may meet those that were reset
@@ -51,10 +52,11 @@ async def survive(proxy: Proxy) -> None:
         for _ in range(8):
             with pytest.raises(StoreUnavailable):
                 await store.ping()
-            await asyncio.sleep(0.02)  # resets that come a little later meet another step of a connection's life
+            await asyncio.sleep(0.02)
         await asyncio.to_thread(proxy.heal)
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
+    for task in following:
+        task.cancel()
+    await asyncio.gather(*following, return_exceptions=True)
     await store.close()
 
 

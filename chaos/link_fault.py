@@ -4,6 +4,8 @@ from enum import Flag
 
 import msgspec
 
+from regrow.runtime.errors import ConfigError
+
 
 class Way(Flag):
     """Which of the two directions of a connection.  ``OUT`` is from who has connected to who is connected to."""
@@ -31,6 +33,12 @@ class Delay(msgspec.Struct, frozen=True, tag="delay"):
     by_s: float
     jitter_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.jitter_s <= self.by_s < float("inf"):
+            raise ConfigError(
+                f"a delay of {self.by_s:g} +/- {self.jitter_s:g} s: use at least 0, and no more jitter than delay"
+            )
+
 
 class Slice(msgspec.Struct, frozen=True, tag="slice"):
     """Everything arrives in pieces of at most ``size_bytes``, with ``pause_s`` seconds between them."""
@@ -38,11 +46,23 @@ class Slice(msgspec.Struct, frozen=True, tag="slice"):
     size_bytes: int
     pause_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.size_bytes < 1 or not 0 <= self.pause_s < float("inf"):
+            raise ConfigError(
+                f"slices of {self.size_bytes} bytes, {self.pause_s:g} s apart: use at least 1 byte, and at least 0 s"
+            )
+
 
 class Throttle(msgspec.Struct, frozen=True, tag="throttle"):
     """Each connection passes at most so many bytes per second."""
 
     bytes_per_s: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bytes_per_s < float("inf"):
+            raise ConfigError(
+                f"a throttle of {self.bytes_per_s:g} bytes per second: use more than 0; for nothing at all, a cut"
+            )
 
 
 LinkFault = Cut | Reset | Delay | Slice | Throttle

@@ -46,7 +46,7 @@ class Road:
 
     def piece_bytes(self) -> int:
         """How much may be written at once."""
-        return max(1, self.slice.size_bytes) if self.slice else CHUNK_BYTES
+        return self.slice.size_bytes if self.slice else CHUNK_BYTES
 
     def pause_s(self, size_bytes: int) -> float:
         """How long to wait after a piece."""

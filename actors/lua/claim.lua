@@ -2,7 +2,7 @@
 --
 -- KEYS  1 queue          list of task ids, front = left
 --       2 leases         hash of this dispatcher: task id -> attempt
---       3 claim          hash of this dispatcher: id and task ids of its last claim that took anything
+--       3 claim          hash of this dispatcher: id and task ids of its newest claim
 --       4 beats          sorted set: dispatcher -> last sign of life, Unix ms
 --       5 counters       hash
 -- ARGV  1 dispatcher   2 claim id   3 most tasks   4 most parameter bytes (one task is always allowed)
@@ -19,7 +19,8 @@
 -- function whose time is known and fits.  The order of the queue is never changed: where its front fits nowhere, the claim ends.
 -- An id whose task is not QUEUED any more (it was cancelled, say) is a ghost, and passed over.
 --
--- Repeated with the same claim id: the same tasks, those of them that are still under this claim.
+-- Repeated with the same claim id: the same tasks, those of them that are still under this claim.  A claim id ends in "-NUMBER":
+-- one that arrives after a later one of the same series was given up by its sender, and takes nothing.
 local queue, leases, memo, beats, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local dispatcher, claim_id = ARGV[1], ARGV[2]
 local most_tasks, most_bytes, share_count = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -41,7 +42,21 @@ local function waiting()
   return redis.call("LLEN", queue) - tonumber(redis.call("HGET", counters, "ghosts") or 0)
 end
 
-if redis.call("HGET", memo, "id") == claim_id then
+-- Series and number of a claim id.
+local function parts(id)
+  local series, number = string.match(id or "", "^(.*)%-(%d+)$")
+  return series, tonumber(number)
+end
+
+local newest = redis.call("HGET", memo, "id")
+local newest_series, newest_number = parts(newest)
+local series, number = parts(claim_id)
+if newest_series and newest_series == series and number < newest_number then
+  answer[1] = waiting()
+  return answer
+end
+
+if newest == claim_id then
   for id in string.gmatch(redis.call("HGET", memo, "tasks"), "%S+") do
     local found, task = redis.call("HMGET", TASK .. id, unpack(FACTS)), {}
     for at, name in ipairs(FACTS) do task[name] = found[at] end
@@ -145,10 +160,11 @@ if ghosts > 0 then
   local known = tonumber(redis.call("HGET", counters, "ghosts") or 0)
   if known > 0 then counts.ghosts = -math.min(known, ghosts) end
 end
+if #taken == 0 then redis.call("DEL", memo) end -- frees first here too
+redis.call("HSET", memo, "id", claim_id, "tasks", table.concat(taken, " "))
+redis.call("PEXPIRE", memo, 600000)
 if #taken > 0 then
   redis.call("HSET", leases, unpack(lease_pairs))
-  redis.call("HSET", memo, "id", claim_id, "tasks", table.concat(taken, " "))
-  redis.call("PEXPIRE", memo, 600000)
   redis.call("ZADD", beats, now, dispatcher)
 end
 close(counters)

@@ -4,7 +4,7 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -347,3 +347,20 @@ def test_who_is_connected_when_it_closes_is_reset(server: EchoServer) -> None:
 def test_an_address_that_cannot_be_one_is_refused(target: str, listen: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Proxy(target, listen)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Delay(-0.1),
+        lambda: Delay(0.1, jitter_s=0.2),
+        lambda: Delay(float("nan")),
+        lambda: Slice(0),
+        lambda: Slice(1, pause_s=-1.0),
+        lambda: Throttle(0.0),
+        lambda: Throttle(float("inf")),
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused_when_it_is_made(make: Callable[[], LinkFault]) -> None:
+    with pytest.raises(ConfigError, match="use"):
+        make()

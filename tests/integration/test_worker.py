@@ -274,7 +274,7 @@ def test_a_worker_that_was_suspended_for_less_goes_on_with_what_it_has(
     before = peer.peer
     peer.heard.clear()
 
-    suspend(process, 1.8)
+    suspend(process, 2.4)  # of the window of 3 s, and more than a loop's wait and what counts as a gap together
     gate.touch()
 
     peer.result(task_id)

@@ -253,7 +253,7 @@ def test_a_worker_that_was_suspended_for_a_window_kills_what_ran_before_it_says_
     suspend(process, 3.2)
     hello = peer.expect(wire.Hello)
 
-    assert not is_alive(slot), "its stale task was dead before it spoke"
+    wait_until(lambda: not is_alive(slot), 1, "its stale task, which was sent SIGKILL before it spoke, is dead")
     assert peer.heard == [] or {type(message) for message in peer.heard} == {wire.Beat}
     assert hello.worker.encode() == peer.peer != before
     assert (hello.held, hello.done) == ([], [])

@@ -218,7 +218,7 @@ class Dispatcher(Actor[DispatcherArguments, None]):
     def _pulse_for_ever(self) -> None:
         """Workers are told too, unasked: when their beats are delayed, the answers to those are late by twice as much."""
         for seat in self._core.leases.seats:
-            self._router.send(seat.hello.worker.encode(), wire.encode(wire.Reflect()))
+            self._send(seat.hello.worker, wire.Reflect())
         if not self._is_pulsing:
             self._pulse()
         self.context.after(PULSE_S, self._pulse_for_ever)

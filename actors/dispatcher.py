@@ -101,10 +101,14 @@ class Dispatcher(Actor[DispatcherArguments, None]):
         self._pulse_for_ever()
 
     def on_down(self, down: Down) -> None:
-        """A worker of our tree has ended: what it had sent before counts first."""
+        """A worker of our tree has ended: what it had sent before counts first.
+
+        One that ended in order has taken its leave, in words that are here or on their way; should they be lost, its
+        silence will tell.
+        """
         self._workers_spoke()
         worker = self._monitors.pop(down.ref, None)
-        if worker is not None:
+        if worker is not None and not down.reason.is_normal:
             self._fold([stimuli.WorkerDown(worker, str(down.reason))])
 
     def on_gap(self, gap_s: float) -> None:  # noqa: ARG002 (the length does not matter)
@@ -218,7 +222,7 @@ class Dispatcher(Actor[DispatcherArguments, None]):
     def _pulse_for_ever(self) -> None:
         """Workers are told too, unasked: when their beats are delayed, the answers to those are late by twice as much."""
         for seat in self._core.leases.seats:
-            self._router.send(seat.hello.worker.encode(), wire.encode(wire.Reflect()))
+            self._send(seat.hello.worker, wire.Reflect())
         if not self._is_pulsing:
             self._pulse()
         self.context.after(PULSE_S, self._pulse_for_ever)

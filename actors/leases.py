@@ -130,6 +130,18 @@ class Leases:
             self._owe(lease, Move.LOSE_WORKER)
         return len(seat.leases)
 
+    def part(self, worker: WorkerId, undone: Iterable[wire.Lease]) -> None:
+        """The worker takes its leave, and names what it has started: it never started, and never will, what else it has."""
+        seat = self.seats.by_worker[worker]
+        started = {(name.task_id, name.attempt) for name in undone}
+        for lease in [lease for lease in seat.leases.values() if (lease.task_id, lease.attempt) not in started]:
+            seat.release(lease.task_id, lease.attempt)
+            self._owe(lease, Move.GIVE_BACK)
+        for held in [held for held in self.orphans.values() if held.worker == worker]:
+            if (held.task_id, held.attempt) not in started:
+                del self.orphans[held.task_id]
+                self._owe(held, Move.GIVE_BACK)
+
     def drop(self, drops: Iterable[Drop]) -> dict[WorkerId, list[wire.Lease]]:
         """These were cancelled in the store.  Returns, by worker, what it is to be told: what it may have been sent."""
         told: dict[WorkerId, list[wire.Lease]] = {}

@@ -141,9 +141,10 @@ class Reception:
             case wire.GaveBack(names):
                 seat.recall_not_before = 0.0 if names else seat.recall_not_before
                 self._drop(worker, self.leases.give_back(seat, names))
-            case wire.Leaving(is_final):
+            case wire.Leaving(is_final, undone):
                 seat.is_draining = True
                 if is_final:
+                    self.leases.part(worker, undone)
                     self.lose(worker, LEFT)
             case wire.Beat() | wire.Done():
                 pass

@@ -107,9 +107,14 @@ class GaveBack(msgspec.Struct, frozen=True, tag="gave_back", forbid_unknown_fiel
 
 
 class Leaving(msgspec.Struct, frozen=True, tag="leaving", forbid_unknown_fields=True):
-    """The worker drains: it finishes what runs and takes nothing new.  With ``is_final``, it is gone after this."""
+    """The worker drains: it finishes what runs and takes nothing new.
+
+    With ``is_final``, it is gone after this, and leaves ``undone`` what it has started and not been acknowledged. All else
+    that it was sent it has not started, whether it was there yet or not.
+    """
 
     is_final: bool = False
+    undone: list[Lease] = []
 
 
 FromWorker = Hello | Beat | Grant | NeedCode | Done | GaveBack | Leaving

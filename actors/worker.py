@@ -211,7 +211,7 @@ class Worker(Actor[WorkerArguments, object]):
             self._send_given_back()
             self._send_outcomes()
             self._send_grant()
-        if self._slots.is_draining and self._slots.is_empty():
+        if self._slots.is_draining and self._slots.is_empty() and not self._given_back:
             self._depart()
 
     def _send_given_back(self) -> None:
@@ -234,7 +234,9 @@ class Worker(Actor[WorkerArguments, object]):
         return self._dealer.send(wire.encode(message))
 
     def _depart(self) -> None:
-        self._send(wire.Leaving(is_final=True))
+        """What was given back and not said, for want of a dispatcher, is not undone: it was not started."""
+        undone = [*self._slots.held, *self._slots.unacknowledged]
+        self._send(wire.Leaving(is_final=True, undone=_leases(undone)))
         self.context.exit()
 
     # What the dispatcher says.

@@ -18,18 +18,19 @@ import pytest
 import redis
 
 from regrow.actors import keys, store, wire
-from regrow.actors.store import Store
-from regrow.actors.task import FunctionId, Move, Settlement, TaskId, WorkerId
+from regrow.actors.store import Hint, Store
+from regrow.actors.task import FailureKind, FunctionId, Move, Settlement, TaskId, WorkerId
 from regrow.actors.wire import BATCH_TASKS, Mode
 from support.lone_dispatcher import ScriptedWorker
 from support.small_tree import NAME, SmallTree, small_tree
-from support.tasks import claim
+from support.tasks import ask, claim
 from support.waiting import wait_until
 
 WINDOW_S = 3.0  # in which workers may present what they hold; what nobody holds is requeued then
 BACK_S = 10.0  # from the death to the next task's start: the promise is 1 s; a loaded two-core machine gets more
 PATIENCE_S = 20.0
-NUMBERS = counting(1000)
+NUMBERS = counting(1000)  # of functions
+CANCELLED = -1
 NOT_THE_DISPATCHERS = {"ping", "params"}  # round trips that only others make
 
 
@@ -85,16 +86,19 @@ class Scene:
     def __init__(self, tree: SmallTree, directory: Path) -> None:
         self.tree = tree
         self.witness, self.gate, self.other_gate = (directory / name for name in ("witness", "gate", "other"))
+        self.last_gate = directory / "last"
         self.function = tree.register(fresh_work())
         self.ids: list[TaskId] = []
         self.held = self.submit(2, gate=self.gate)
         self.wait_started(2)
 
-    def submit(self, count: int, *, gate: Path | None = None, function: FunctionId | None = None) -> list[TaskId]:
+    def submit(
+        self, count: int, *, gate: Path | None = None, function: FunctionId | None = None, delay_s: float = 0.0
+    ) -> list[TaskId]:
         """More tasks: they end at once, or are held until there is a file ``gate``."""
         numbers = range(len(self.ids), len(self.ids) + count)
         calls = [(str(self.witness), number, str(gate or "")) for number in numbers]
-        ids = self.tree.submit(function or self.function, *calls)
+        ids = self.tree.submit(function or self.function, *calls, delay_s=delay_s)
         self.ids += ids
         return ids
 
@@ -122,10 +126,18 @@ class Scene:
         self.other_gate.touch()
         numbers = range(len(self.ids))
         assert self.tree.values(self.ids, PATIENCE_S) == [number * number for number in numbers]
-        starts = {number: len(times) for number, times in self.started_at().items()}
+        starts = {number: len(times) for number, times in self.started_at().items() if number != CANCELLED}
         assert set(starts) == set(numbers)
         assert {number for number, count in starts.items() if count > 1} <= twice, starts
         assert max(starts.values()) <= 2
+
+    def assert_no_slot_is_lost(self) -> None:
+        """As many tasks run at once as there are slots: nothing that was dropped runs on."""
+        self.last_gate.unlink(missing_ok=True)
+        before = len(self.started_at())
+        self.submit(self.tree.slots, gate=self.last_gate)
+        self.wait_started(before + self.tree.slots)
+        self.last_gate.touch()
 
 
 Arm = Callable[[], None]
@@ -219,6 +231,24 @@ def by_a_misfit(scene: Scene, arm: Arm) -> None:
         wait_until(scene.tree.fired, PATIENCE_S, "the misfit is heard")
 
 
+def by_a_cancel(scene: Scene, arm: Arm) -> None:
+    """A task is cancelled that a worker runs; it ends there too, whatever becomes of the word."""
+    [cancelled] = scene.tree.submit(scene.function, (str(scene.witness), CANCELLED, "/never"))
+    scene.wait_started(len(scene.ids) + 1)
+    arm()
+    ask(scene.tree.server.url, lambda store: store.cancel([cancelled], 60.0))
+    wait_until(scene.tree.fired, PATIENCE_S, "the dispatcher hears of it")
+    [record] = scene.tree.ended([cancelled], PATIENCE_S)
+    assert record.failure is not None
+    assert record.failure.kind is FailureKind.CANCELLED
+
+
+def by_a_delay(scene: Scene, arm: Arm) -> None:
+    """Tasks fall due."""
+    arm()
+    scene.submit(2, delay_s=0.3)
+
+
 def by_the_end_of_orphans(scene: Scene, arm: Arm) -> None:
     """It is killed between a claim and the workers; the next one gives back what nobody has, and dies over it."""
     scene.tree.arm("claim.after")
@@ -243,7 +273,7 @@ def by_a_function_that_expires(scene: Scene, arm: Arm) -> None:
     with scene.tree.server.client() as client:
         client.zadd(keys.FUNCTION_TIMERS, {function: 1})
         arm()
-        client.publish(keys.WAKE, "due")
+        client.publish(keys.WAKE, Hint.DUE.value)
     wait_until(scene.tree.fired, PATIENCE_S, "it is forgotten")
 
 
@@ -262,8 +292,8 @@ WAYS: dict[str, Way] = {
     "claim": by_work,
     "code": by_work,
     "deregister": by_a_stop,
-    "drops": by_a_crash,
-    "due": by_a_crash,
+    "drops": by_a_cancel,
+    "due": by_a_delay,
     "forget": by_a_function_that_expires,
     "held": by_a_crash,
     "inherit": by_an_inheritance,
@@ -280,7 +310,8 @@ WAYS: dict[str, Way] = {
     "settle": by_work,
 }
 RECOVERIES: list[tuple[Way, set[str]]] = [
-    (by_a_crash, {"beat", "claim", "settle", "send.run"}),
+    (by_a_crash, {"beat", "claim", "drops", "due", "settle", "send.run"}),
+    (by_a_cancel, {"send.drop"}),
     (by_the_end_of_orphans, {"settle"}),
     (by_an_inheritance, {"settle"}),
     (by_a_large_inheritance, {"inherit"}),
@@ -318,6 +349,9 @@ def test_a_dispatcher_that_dies_anywhere_loses_nothing_and_runs_nothing_again(
     back_s = scene.probe() - died_at
 
     assert back_s < BACK_S
+    if way is by_a_cancel:
+        scene.gate.touch()
+        scene.assert_no_slot_is_lost()
     scene.assert_all_ended_once(twice={0, 1} if way is by_a_loss_of_its_leases else set())
     assert tree.counter("completed") - completed == len(scene.ids)
     if point in UNHELD and way is by_work:

@@ -142,7 +142,7 @@ def test_a_late_outcome_of_a_lost_worker_is_refused_counted_and_acknowledged(
     with ScriptedWorker(endpoint, "old") as old, ScriptedWorker(endpoint, "new") as new:
         old.hello()
         first = old.tasks(1)
-        old.say(wire.Leaving(is_final=True))
+        old.say(wire.Leaving(is_final=True, undone=leases(first)))
         new.hello()
         second = new.tasks(1)
         new.finish(second)

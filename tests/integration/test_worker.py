@@ -14,7 +14,7 @@ import pytest
 
 from regrow.actors import wire
 from regrow.actors.slot import AHEAD_TASKS
-from regrow.actors.task import FailureKind
+from regrow.actors.task import FailureKind, TaskId
 from support import functions
 from support.scripted import Dispatcher, children, dispatcher, is_alive, worker
 from support.waiting import wait_until
@@ -379,12 +379,13 @@ def test_a_stop_gives_back_what_waits_and_finishes_what_runs(peer: Dispatcher, s
 
 def test_a_stop_does_not_wait_longer_than_its_deadline(peer: Dispatcher, start: Start, tmp_path: Path) -> None:
     process = start(slots=1, drain_s=0.3)
-    held_gate(peer, tmp_path, 1)
+    _, [running] = held_gate(peer, tmp_path, 1)
 
     process.terminate()
 
     assert peer.expect(wire.Leaving) == wire.Leaving(is_final=False)
-    assert peer.expect(wire.Leaving, within=3) == wire.Leaving(is_final=True)
+    last = peer.expect(wire.Leaving, within=3)
+    assert last == wire.Leaving(is_final=True, undone=[wire.Lease(TaskId(running), 1)])
     assert process.wait(5) == 0
 
 

@@ -27,6 +27,8 @@ from regrow.actors.wire import Lease, Mode, TaskToRun
 RAN_S = 0.004
 SLOTS = 2
 Key = tuple[TaskId, int]
+US, GHOST = "dispatcher", "ghost"  # dispatchers; the ghost has died
+NOBODY = WorkerId("nobody")  # the ghost's worker, which has died with it
 
 
 class Greet:
@@ -45,6 +47,7 @@ class Record:
     deaths: int = 0
     lost: int = 0
     last: Move | None = None
+    owner: str = US
 
 
 @dataclass
@@ -134,15 +137,22 @@ class World:
         self.incarnation = 0
         self.requests: deque[object] = deque()
         self.was_cut = False
-        self.restart(survive=0, applied=False)
+        self.fuse: int | None = None  # effects until the dispatcher dies
+        self.kept: set[Key] = set()  # adopted over the last crash: only their workers may end them
+        self.restart(survive=0, applied=0)
 
     # The dispatcher
 
-    def restart(self, survive: int, *, applied: bool) -> None:
-        """The dispatcher dies and comes back.  ``survive``: messages to each worker that have arrived already."""
-        if applied and self.requests:
-            self.apply(self.requests[0])
+    def restart(self, survive: int, *, applied: int) -> None:
+        """The dispatcher dies and comes back.
+
+        ``survive``: messages to each worker that have arrived already; ``applied``: requests that the store has carried out.
+        """
+        for request in list(self.requests)[:applied]:
+            self.apply(request)
         self.incarnation += 1
+        self.fuse = None
+        self.kept.clear()
         self.core = Dispatch(Identity(f"d/{self.incarnation}", "", "3.11"))
         self.requests = deque([Greet()])
         self.was_cut = False
@@ -158,12 +168,37 @@ class World:
             self.core.leases.check()
             pending = []
             for effect in effects:
+                if self.fuse is not None:
+                    if self.fuse == 0:
+                        self.restart(survive=1000, applied=len(self.requests) // 2)
+                        return
+                    self.fuse -= 1
                 if isinstance(effect, stimuli.Send):
                     pending += self.send(effect)
-                elif isinstance(effect, stimuli.Claim | stimuli.Settle | stimuli.FetchCode):
+                elif isinstance(effect, stimuli.Claim | stimuli.Settle | stimuli.FetchCode | stimuli.Inherit):
                     self.requests.append(effect)
         assert sum(isinstance(request, stimuli.Claim) for request in self.requests) <= 1
         assert sum(isinstance(request, stimuli.Settle) for request in self.requests) <= 1
+
+    def recover(self) -> None:
+        """After a crash nothing else goes wrong until every worker that can speak has presented what it holds."""
+        while self.requests:
+            self.answer()
+        self.feed(stimuli.Tick())
+        for player in [player for player in self.players.values() if player.is_alive and not player.is_cut]:
+            while player.inbox or player.outbox:
+                while player.inbox:
+                    player.hear()
+                while player.outbox:
+                    self.speak(player)
+            current = {(held.task_id, held.attempt) for held in self.leases()}
+            self.kept |= current & (player.running.keys() | player.waiting.keys())
+            seat = self.core.leases.seats.by_worker[player.worker]
+            assert self.kept & player.running.keys() <= {(it.task_id, it.attempt) for it in seat.leases.values()}
+
+    def unkeep(self, player: Player) -> None:
+        """What this worker holds may be lost from here on."""
+        self.kept -= player.running.keys() | player.waiting.keys() | player.done.keys()
 
     def send(self, effect: stimuli.Send) -> list[stimuli.Stimulus]:
         player = self.players[effect.worker]
@@ -202,13 +237,33 @@ class World:
                 return self.claim(request)
             case stimuli.Settle(settlements):
                 return stimuli.SettleAnswered([self.settle(settlement) for settlement in settlements])
+            case stimuli.Inherit(former):
+                return stimuli.Inherited(former, self.inherit())
             case stimuli.FetchCode(digests):
                 return stimuli.CodeFetched(dict.fromkeys(digests, b"code"))
             case _:
                 raise AssertionError(request)
 
-    def leases(self) -> list[Held]:
-        running = {task_id: it for task_id, it in self.records.items() if it.status is State.RUNNING}
+    def haunt(self, count: int) -> None:
+        """Another dispatcher claims some tasks, and dies with its worker."""
+        for _ in range(min(count, len(self.queue))):
+            record = self.records[self.queue.pop(0)]
+            record.status, record.worker, record.owner = State.RUNNING, NOBODY, GHOST
+            record.attempt += 1
+
+    def silent(self) -> list[str]:
+        return [GHOST] if self.leases(GHOST) else []
+
+    def inherit(self) -> list[Held]:
+        held = self.leases(GHOST)
+        for lease in held:
+            self.records[lease.task_id].owner = US
+        return held
+
+    def leases(self, owner: str = US) -> list[Held]:
+        running = {
+            task_id: it for task_id, it in self.records.items() if it.status is State.RUNNING and it.owner == owner
+        }
         return [Held(task_id, it.attempt, it.worker, it.digest) for task_id, it in running.items()]
 
     def claim(self, request: stimuli.Claim) -> stimuli.ClaimAnswered:
@@ -225,7 +280,7 @@ class World:
                 worker = places.pop(0) if places else fits[0]
                 if not places and worker in fits and cost_s is not None:
                     ahead[worker] -= cost_s
-                record.status, record.worker = State.RUNNING, worker
+                record.status, record.worker, record.owner = State.RUNNING, worker, US
                 record.attempt += 1
                 taken.append(self.queue.pop(0))
             self.last_claim = (request.claim_id, taken)
@@ -239,13 +294,15 @@ class World:
 
     def settle(self, settlement: Settlement) -> Verdict:
         record, move, outcome = self.records[settlement.task_id], settlement.move, settlement.outcome
-        if record.attempt != settlement.attempt:
+        if record.attempt != settlement.attempt or record.owner != US:
             return Verdict.STALE
         if record.status is not State.RUNNING:
             if record.last is not move:
                 return Verdict.STALE
             return Verdict.REQUEUED if record.status is State.QUEUED else Verdict.STORED
         assert record.worker == settlement.worker
+        is_kept = (settlement.task_id, settlement.attempt) in self.kept
+        assert not (is_kept and move is Move.LOSE_WORKER), f"{settlement} was adopted, and its worker lives"
         record.last = move
         record.deaths += move is Move.CRASH
         record.lost += move is Move.LOSE_WORKER
@@ -294,6 +351,7 @@ class World:
 
     def reconnect(self, player: Player, survive: int) -> None:
         """The connection breaks: what was on its way is lost, and the worker introduces itself again."""
+        self.unkeep(player)
         player.inbox = deque(list(player.inbox)[:survive])
         player.outbox.clear()
         while player.inbox:
@@ -301,7 +359,17 @@ class World:
         player.outbox.clear()
         player.hello()
 
+    def leave(self, player: Player) -> None:
+        """It is asked to stop, and its deadline comes at once: it gives back, and names what it has begun."""
+        given, player.waiting = [Lease(*key) for key in player.waiting], {}
+        undone = [Lease(*key) for key in (*player.running, *player.done)]
+        player.outbox.append(wire.Leaving())
+        player.give_back(given)
+        player.outbox.append(wire.Leaving(is_final=True, undone=undone))
+        self.die(player)
+
     def die(self, player: Player) -> None:
+        self.unkeep(player)
         player.is_alive = False
         player.inbox.clear()
 
@@ -338,13 +406,14 @@ class World:
 
     def heal(self) -> None:
         """All faults end, and every task must come to its end."""
+        self.fuse = None
         for player in self.players.values():
             player.is_cut = False
         self.join(Mode.PUSH)
         for _ in range(60 + 2 * len(self.records)):
             if all(it.status in (State.COMPLETED, State.FAILED) for it in self.records.values()):
                 return
-            self.feed(stimuli.Pulsed(len(self.queue), []))
+            self.feed(stimuli.Pulsed(len(self.queue), self.silent()))
             while self.requests:
                 self.answer()
             for player in [player for player in self.players.values() if player.is_alive]:

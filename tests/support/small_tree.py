@@ -60,9 +60,9 @@ class SmallTree:
         """A function, by value."""
         return register(self.server.url, by_value(function))
 
-    def submit(self, function: FunctionId, *calls: tuple[Any, ...]) -> list[TaskId]:
+    def submit(self, function: FunctionId, *calls: tuple[Any, ...], delay_s: float = 0.0) -> list[TaskId]:
         """One task per tuple of arguments."""
-        return submit(self.server.url, function, *(call(*arguments) for arguments in calls))
+        return submit(self.server.url, function, *(call(*arguments) for arguments in calls), delay_s=delay_s)
 
     def ended(self, ids: list[TaskId], within: float) -> list[TaskRecord]:
         """Their records, once all have ended."""

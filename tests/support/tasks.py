@@ -18,6 +18,7 @@ from regrow.actors.task import (
     FunctionRecord,
     Move,
     NewTask,
+    Options,
     Outcome,
     Settlement,
     TaskId,
@@ -56,9 +57,12 @@ def digest_of(code: bytes) -> Digest:
     return Digest(hashlib.sha256(code).hexdigest())
 
 
-def submit(url: str, function: FunctionId, *params: bytes, max_attempts: int | None = None) -> list[TaskId]:
+def submit(
+    url: str, function: FunctionId, *params: bytes, max_attempts: int | None = None, delay_s: float = 0.0
+) -> list[TaskId]:
     """New tasks' ids, in the order of the queue; all accepted."""
-    tasks = [NewTask(TaskId(str(uuid.uuid4())), function, each, max_attempts) for each in params]
+    options = Options(delay_s=delay_s)
+    tasks = [NewTask(TaskId(str(uuid.uuid4())), function, each, max_attempts, options=options) for each in params]
     verdicts = ask(url, lambda store: store.submit(tasks, max_queued=1_000_000))
     assert verdicts == [SubmitVerdict.ACCEPTED] * len(tasks)
     return [task.task_id for task in tasks]

@@ -190,6 +190,16 @@ def test_tasks_claimed_for_a_worker_that_is_lost_meanwhile_go_back_to_the_queue(
 # Outcomes
 
 
+def test_what_a_leaving_worker_does_not_name_was_never_started_and_costs_nothing() -> None:
+    bench = Bench(held=[held(4, "a")])
+    bench.say("a", hello("a", slots=4))
+    bench.give(1, 2, 3, to="a")
+
+    effects = bench.say("a", wire.Leaving(), wire.Leaving(is_final=True, undone=[lease(2)]))
+
+    assert moves(effects) == [("t1", "give_back"), ("t3", "give_back"), ("t4", "give_back"), ("t2", "lose_worker")]
+
+
 def test_an_outcome_is_settled_and_acknowledged_only_when_the_store_has_it() -> None:
     bench = Bench()
     bench.say("a", hello("a"))

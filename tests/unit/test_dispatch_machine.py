@@ -90,6 +90,13 @@ class DispatchMachine(RuleBasedStateMachine):
             if is_told:
                 self.world.tell(player)
 
+    @rule(data=st.data(), is_calm=st.booleans())
+    def leave(self, data: st.DataObject, is_calm: bool) -> None:
+        if is_calm:
+            self.flow(rounds=2, works=False)
+        if player := self.some(data, is_alive=True, is_cut=False):
+            self.world.leave(player)
+
     @rule(data=st.data(), survive=st.integers(0, 2))
     def reconnect(self, data: st.DataObject, survive: int) -> None:
         if player := self.some(data, is_alive=True, is_cut=False):
@@ -99,6 +106,7 @@ class DispatchMachine(RuleBasedStateMachine):
     def cut_off(self, data: st.DataObject) -> None:
         if player := self.some(data, is_alive=True):
             player.is_cut = not player.is_cut
+            self.world.unkeep(player)
 
     @precondition(lambda self: self.world.requests)
     @rule()
@@ -110,9 +118,26 @@ class DispatchMachine(RuleBasedStateMachine):
     def cut(self, applied: bool) -> None:
         self.world.cut(applied=applied)
 
-    @rule(survive=st.integers(0, 3), applied=st.booleans())
-    def restart(self, survive: int, applied: bool) -> None:
+    @rule(survive=st.integers(0, 3), applied=st.integers(0, 3))
+    def restart(self, survive: int, applied: int) -> None:
         self.world.restart(survive, applied=applied)
+
+    @rule(effects=st.integers(0, 4))
+    def crash_between_effects(self, effects: int) -> None:
+        """It dies after so many more of whatever it does, in the middle of what belongs together."""
+        self.world.fuse = effects
+
+    @rule(digest=FUNCTIONS, survive=st.integers(0, 3), applied=st.integers(0, 3))
+    def crash_and_recover(self, digest: Digest, survive: int, applied: int) -> None:
+        """What workers hold is adopted, and from then on nobody but they may end it."""
+        self.submit(digest=digest, limit=2, count=2, is_heard=True)
+        self.flow(rounds=2, works=False)
+        self.world.restart(survive, applied=applied)
+        self.world.recover()
+
+    @rule(count=st.integers(1, 3))
+    def haunt(self, count: int) -> None:
+        self.world.haunt(count)
 
     @rule(seconds=st.sampled_from([0.01, 0.025, 1.0, 4.0]))
     def pass_time(self, seconds: float) -> None:
@@ -120,7 +145,7 @@ class DispatchMachine(RuleBasedStateMachine):
 
     @rule()
     def pulse(self) -> None:
-        self.world.feed(stimuli.Pulsed(len(self.world.queue), []))
+        self.world.feed(stimuli.Pulsed(len(self.world.queue), self.world.silent()))
 
     @rule(rounds=st.integers(1, 4), works=st.booleans())
     def flow(self, rounds: int, works: bool) -> None:

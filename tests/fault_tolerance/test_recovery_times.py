@@ -100,19 +100,18 @@ def test_a_stopped_slot_is_noticed_in_the_same_window_and_code_that_holds_the_in
     cluster: Cluster, witness: Witness
 ) -> None:
     def hold(seconds: float) -> float:
-        """Runs C code that lets no other thread of its process run, again and again; its longest call."""
+        """Calls C code that lets no other thread of its process run, until one call has taken so long; how long it took."""
         import time
 
-        begun = time.monotonic()
         count, took_s = 10**6, 0.0
-        while time.monotonic() < begun + seconds:
+        while took_s < seconds:
             before = time.monotonic()
             sum(range(count))
             took_s = time.monotonic() - before
-            count = int(count * min(8, seconds / max(took_s, 0.01)))
+            count = int(count * min(8, 1.2 * seconds / max(took_s, 0.01)))
         return took_s
 
-    held = cluster.submit(cluster.register(hold), 4.0)
+    held = cluster.submit(cluster.register(hold), SILENT_S[1])
     ids, run = start_one(cluster, witness, 0, 0.5)
 
     stopped_at = time.time()
@@ -122,7 +121,7 @@ def test_a_stopped_slot_is_noticed_in_the_same_window_and_code_that_holds_the_in
     noticed_s = task["attempts"][0]["ended_at"] - stopped_at
     assert SILENT_S[0] - 1.0 - BEATS_APART_S <= noticed_s <= SILENT_S[1] + (SLACK - 1) * 0.3
     assert task["attempts"][0]["outcome"] == "crashed"
-    assert cluster.value(held) > SILENT_S[1]
+    assert cluster.value(held) >= SILENT_S[1]
     assert len(cluster.task(held)["attempts"]) == 1
 
 

@@ -77,7 +77,7 @@ class Place(NamedTuple):
         return f"{self.ms}-{self.sequence}"
 
     def __str__(self) -> str:
-        return f"{self.ms}-{self.sequence}.{self.number}"
+        return self.entry if self.number >= WHOLE else f"{self.entry}.{self.number}"
 
 
 class Entry(NamedTuple):

@@ -85,6 +85,18 @@ class AsyncStore:
                     pipe.config_get(name)
                 return facts_of(await self._client.info(), await pipe.execute(raise_on_error=False))
 
+    async def vitals(self, settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, str], float]:
+        """INFO, those of ``settings`` that may be read, and the server's time in Unix seconds."""
+        with translated():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for name in settings:
+                    pipe.config_get(name)
+                found = await pipe.execute(raise_on_error=False)
+            info = await self._client.info()
+            seconds, micros = await self._client.time()
+        readable = {name: value for answer in found if isinstance(answer, dict) for name, value in answer.items()}
+        return info, readable, seconds + micros / 1e6
+
     async def put_function(self, record: FunctionRecord, code: bytes) -> None:
         """Keep a function.  The official record goes last: where it can be read, all of the function is there."""
         facts = records.facts_of_function(record)

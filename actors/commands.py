@@ -1,12 +1,13 @@
-"""Shell: ``regrow up``, ``regrow dispatcher`` and ``regrow worker``."""
+"""Shell: ``regrow up``, ``regrow dispatcher``, ``regrow worker`` and ``regrow doctor``."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
 from regrow.actors.flags import CapFlags, CodeFlags, CommonFlags, StoreFlags, TreeFlags
-from regrow.actors.settings import RANGES, Settings
+from regrow.actors.settings import RANGES, Settings, build
 from regrow.actors.wire import Mode
 
 app = App()
@@ -84,6 +85,28 @@ def worker(
     settings = flags.settings(slots=slots, mode=mode, import_path=code.import_path)
     _log_as(name or "worker", settings)
     return run_worker(settings, dispatcher, name)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DoctorFlags(StoreFlags):
+    """What is looked at besides the machine."""
+
+    data_dir: str | None = None
+    "data directory of a tree that runs, or is to run (default $XDG_STATE_HOME/regrow)"
+
+
+@app.command
+def doctor(*, flags: DoctorFlags = DoctorFlags()) -> int:
+    """Say what endangers regrow's promises on this machine, and how to mend it; exit code 1 if anything does."""
+    from regrow.actors.doctor_checks import examine, is_well
+    from regrow.actors.doctor_facts import gather
+    from regrow.actors.doctor_page import show
+    from regrow.actors.picture import wide_console
+
+    findings = examine(gather(build(os.environ, **asdict(flags))))
+    show(wide_console(), findings)
+    return 0 if is_well(findings) else 1
 
 
 def _log_as(actor: str, settings: Settings) -> None:

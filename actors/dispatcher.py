@@ -22,6 +22,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from regrow.actors import stimuli, wire
+from regrow.actors.chronicle import Chronicle
 from regrow.actors.dispatch import Dispatch
 from regrow.actors.events import Event
 from regrow.actors.leases import Leases
@@ -31,13 +32,14 @@ from regrow.actors.reception import Identity
 from regrow.actors.records import DispatcherRecord
 from regrow.actors.stimuli import Effect, Stimulus
 from regrow.actors.store import Store
-from regrow.actors.store_thread import Delivery, Departed, Farewell, Pulse, StoreThread
+from regrow.actors.store_thread import Delivery, Departed, Farewell, Pulse, Recorded, StoreThread
 from regrow.actors.task import RETENTION_S, WorkerId, WorkerRecord
 from regrow.actors.wire import BATCH_BYTES, Mode
 from regrow.runtime import events, logs
 from regrow.runtime.actor import Actor, Context, Down, Timer
 from regrow.runtime.crashpoint import guarded
 from regrow.runtime.link import Router, bind_router
+from regrow.runtime.tree import News
 
 PULSE_S: Final = 1.0  # between signs of life in the store
 FAREWELL_S: Final = 1.0  # of the grace, kept for taking leave of the store
@@ -59,10 +61,11 @@ class DispatcherArguments(msgspec.Struct, frozen=True):
     log_level: str = "info"
 
 
-class Dispatcher(Actor[DispatcherArguments, None]):
+class Dispatcher(Actor[DispatcherArguments, News]):
     """Carries out what ``Dispatch`` decides."""
 
     arguments_type: ClassVar[type[msgspec.Struct]] = DispatcherArguments
+    message_type = News
     role: ClassVar[str] = "dispatcher"
 
     def __init__(self, arguments: DispatcherArguments, context: Context) -> None:
@@ -97,8 +100,14 @@ class Dispatcher(Actor[DispatcherArguments, None]):
         store = Store.connect(arguments.store_url, arguments.retention_s)
         self._store = StoreThread(store, arguments.dispatcher, deliver)
         self._store.start()
+        self._chronicle = Chronicle(context, self._store.ask)
+        self._chronicle.begin()
         context.annotate(endpoint=self._router.address, mode=arguments.mode)
         self._pulse_for_ever()
+
+    def on_message(self, message: News, sender: str) -> None:  # noqa: ARG002 (the root)
+        """Something has happened in our tree."""
+        self._chronicle.heard(message)
 
     def on_down(self, down: Down) -> None:
         """A worker of our tree has ended: what it had sent before counts first.
@@ -149,6 +158,8 @@ class Dispatcher(Actor[DispatcherArguments, None]):
                 raise delivery
             if isinstance(delivery, Departed):
                 self.context.exit()
+            elif isinstance(delivery, Recorded):
+                self._chronicle.recorded(delivery)
             else:
                 heard.append(delivery)
         if any(isinstance(stimulus, stimuli.Pulsed) for stimulus in heard):

@@ -43,8 +43,12 @@ def facts_of(info: Mapping[str, Any], settings: Sequence[Any]) -> StoreFacts:
             "noeviction on it, and set the same in its configuration file"
         )
     is_durable = config.get("appendonly", "yes" if info.get("aof_enabled") else "no") == "yes"
-    promise = _with_append_only_file(config) if is_durable else _without_append_only_file(config)
-    return StoreFacts(server, version, eviction, promise, is_durable)
+    return StoreFacts(server, version, eviction, promise_of(config, is_append_only=is_durable), is_durable)
+
+
+def promise_of(config: Mapping[str, str], *, is_append_only: bool) -> str:
+    """What a crash of a server with these settings can cost, in a sentence."""
+    return _with_append_only_file(config) if is_append_only else _without_append_only_file(config)
 
 
 def _with_append_only_file(config: Mapping[str, str]) -> str:

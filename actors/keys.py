@@ -27,6 +27,8 @@
     {regrow}:dispatchers          hash     dispatcher -> its DispatcherRecord in msgpack
     {regrow}:workers:<dispatcher> string   its WorkerRecords in msgpack
 
+    {regrow}:told:<tree>          string   number of the last happening of a supervision tree that is in events
+
     {regrow}:wake                 channel  a hint: so many were queued; or "due": something waits for its time; or "drops"
     {regrow}:done                 channel  a hint: these ids ended, space-separated
 
@@ -41,8 +43,9 @@ are Unix milliseconds of the store; ``history`` is a msgpack list of ``[number, 
 attempts that are over; the one in hand is ``attempt worker started``.
 
 An entry of ``events`` has ``kind`` "task" and ``moves``, a msgpack list of ``[task id, move, attempt, worker, why]`` that one
-script made (its id is the store's time); or ``kind`` "child" and ``event``, JSON. ``why`` is a settlement's kind, and with
-"inherit" the dispatcher that had been silent; "submit" has attempt 0 and no worker. About the last 10,000 entries are kept.
+script made (its id is the store's time); or ``kind`` "child" and ``event``, a ChildEvent in JSON. ``why`` is a settlement's
+kind, and with "inherit" the dispatcher that had been silent; "submit" has attempt 0 and no worker. About the last 10,000
+entries are kept.
 
 An idempotency key is kept nowhere: its task's id is made from it, so it lives as long as the record. ``body`` is a digest of
 function, parameters and max_attempts, by which a repeated submit is told from another one under the same key; it is empty
@@ -105,6 +108,11 @@ def leases(dispatcher: str) -> str:
 def claim(dispatcher: str) -> str:
     """A dispatcher's last claim."""
     return f"{{regrow}}:claim:{dispatcher}"
+
+
+def told(tree: str) -> str:
+    """How much of what happened in a supervision tree is on record."""
+    return f"{{regrow}}:told:{tree}"
 
 
 def workers(dispatcher: str) -> str:

@@ -14,7 +14,7 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-SUBMIT, BEAT, INHERIT = (Script(name) for name in ("submit", "beat", "inherit"))
+SUBMIT, BEAT, INHERIT, RECORD = (Script(name) for name in ("submit", "beat", "inherit", "record"))
 CLAIM, SETTLE, CANCEL, DUE, FORGET = (
     Script(name, "endings") for name in ("claim", "settle", "cancel", "due", "forget")
 )

@@ -21,11 +21,11 @@ import redis
 from redis.client import PubSub
 from redis.exceptions import NoScriptError, RedisError
 
-from regrow.actors import keys, records
+from regrow.actors import happenings, keys, records
 from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s, translated
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.records import Argument, Claim, DispatcherRecord, Held, Pulse, Reply, Share
-from regrow.actors.scripts import BEAT, CLAIM, DUE, INHERIT, SETTLE, Script
+from regrow.actors.scripts import BEAT, CLAIM, DUE, INHERIT, RECORD, SETTLE, Script
 from regrow.actors.task import RETENTION_S, Digest, Drop, Move, Settlement, TaskId, Verdict, WorkerId, WorkerRecord
 from regrow.actors.wire import BATCH_TASKS
 from regrow.runtime.crashpoint import guarded
@@ -148,6 +148,10 @@ class Store:
             left = int(reply[0])
         return taken
 
+    def record(self, tree: str, first: int, told: Sequence[bytes]) -> None:
+        """Put on record what happened to a tree's children, numbered from ``first``; what is there already is passed over."""
+        self._run(RECORD, (keys.told(tree),), [first, happenings.TOLD_MS, *told])
+
     def farewell(self, dispatcher: str) -> None:
         """A clean stop: give back what is under lease and deregister.
 
@@ -170,9 +174,8 @@ class Store:
         with self._client.pipeline(transaction=True) as pipe:
             pipe.hdel(keys.DISPATCHERS, dispatcher)
             pipe.delete(keys.workers(dispatcher), keys.claim(dispatcher))
-            pipe.zadd(
-                keys.BEATS, {dispatcher: 0}, xx=True
-            )  # silent since long ago: any lease left may be inherited at once
+            # silent since long ago: any lease left may be inherited at once
+            pipe.zadd(keys.BEATS, {dispatcher: 0}, xx=True)
             pipe.execute()
 
     def _leases(self, dispatcher: str) -> list[tuple[Held, bool]]:

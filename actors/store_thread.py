@@ -49,6 +49,20 @@ class Pulse(msgspec.Struct, frozen=True):
     workers: list[WorkerRecord]
 
 
+class Record(msgspec.Struct, frozen=True):
+    """Put these happenings of the supervision tree ``tree`` on record, numbered from ``first``; answered by Recorded."""
+
+    tree: str
+    first: int
+    happenings: tuple[bytes, ...]
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """All happenings up to this number are on record."""
+
+    last: int
+
+
 class Farewell(msgspec.Struct, frozen=True):
     """Give back what is under lease and deregister; answered by Departed."""
 
@@ -57,8 +71,8 @@ class Departed(msgspec.Struct, frozen=True):
     """The store knows that this dispatcher has gone."""
 
 
-Request = StoreEffect | Pulse | Farewell
-Delivery = Stimulus | Departed | Exception
+Request = StoreEffect | Pulse | Record | Farewell
+Delivery = Stimulus | Recorded | Departed | Exception
 
 
 class _ClosedError(Exception):
@@ -136,7 +150,7 @@ class StoreThread:
                 self._closing.wait(delay_s(RETRY, failures, random.random()))
         raise _ClosedError
 
-    def _call(self, request: Request) -> Stimulus | Departed:
+    def _call(self, request: Request) -> Stimulus | Recorded | Departed:
         store, us = self._store, self._dispatcher
         match request:
             case stimuli.Claim(claim_id, shares, expected_s):
@@ -155,6 +169,9 @@ class StoreThread:
             case Pulse(dispatcher, workers):
                 pulse = store.beat(dispatcher, workers)
                 return stimuli.Pulsed(pulse.queued, pulse.silent)
+            case Record(tree, first, happenings):
+                store.record(tree, first, happenings)
+                return Recorded(first + len(happenings) - 1)
             case Farewell():
                 store.farewell(us)
                 return Departed()

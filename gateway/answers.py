@@ -114,6 +114,25 @@ class WaitAnswer(msgspec.Struct, frozen=True):
     unknown: list[str] = []
 
 
+class LineView(msgspec.Struct, frozen=True):
+    """One event of a task's story.  ``at``: Unix seconds; ``text`` says it in words."""
+
+    at: float
+    move: str
+    attempt: int = 0
+    worker: str = ""
+    why: str = ""
+    text: str = ""
+
+
+class StoryAnswer(msgspec.Struct, frozen=True):
+    """What has happened to a task, in order."""
+
+    task_id: str
+    status: State
+    events: list[LineView]
+
+
 class WorkersAnswer(msgspec.Struct, frozen=True):
     """GET /v1/workers."""
 

@@ -25,7 +25,7 @@ from regrow.actors.astore import AsyncStore
 from regrow.actors.events import Event
 from regrow.actors.settings import Settings, build
 from regrow.actors.task import FunctionId, TaskId
-from regrow.gateway import body, docs_page, letters, openapi, problems, schemas, views
+from regrow.gateway import body, docs_page, event_routes, letters, openapi, problems, schemas, views
 from regrow.gateway.guard import App, Guard, Receive, Scope, Send
 from regrow.gateway.letters import Letters
 from regrow.gateway.metrics import MEDIA_TYPE, Meter, Metrics
@@ -74,7 +74,7 @@ def make_app(settings: Settings, tree: Tree | None = None) -> FastAPI:
     )
     app.state.service, app.state.metrics = service, Metrics()
     app.state.letters = Letters(service, store)
-    for router in (official, v1, letters.routes, probes):
+    for router in (official, v1, letters.routes, event_routes.router, probes):
         app.include_router(router)
     docs_page.add_to(app)
     for kind in (RegrowError, schemas.Misfit, HTTPException, RequestValidationError, Exception):

@@ -19,7 +19,7 @@ import msgspec
 
 from regrow.actors.task import State
 from regrow.gateway import by_value
-from regrow.gateway.answers import ResizeRequest, TaskView, WorkersAnswer, reader
+from regrow.gateway.answers import ResizeRequest, StoryAnswer, TaskView, WorkersAnswer, reader
 from regrow.gateway.capture import Captures
 from regrow.gateway.client_errors import ClientError, TaskFailed
 from regrow.gateway.inbox import Inbox
@@ -34,6 +34,7 @@ R = TypeVar("R")
 
 _read_task: Final = reader(TaskView)
 _read_workers: Final = reader(WorkersAnswer)
+_read_story: Final = reader(StoryAnswer)
 _read_any: Final = msgspec.msgpack.Decoder()
 
 
@@ -62,6 +63,13 @@ class Session:
         while not view.is_final:
             view = await self.task(task_id, WAIT_S)
         return value_of(view)
+
+    async def story(self, task_id: str) -> StoryAnswer:
+        """What has happened to a task."""
+        answer: StoryAnswer = await self.transport.call(
+            "GET", f"/v1/tasks/{quote(task_id, safe='')}/story", _read_story
+        )
+        return answer
 
     async def workers(self) -> list[dict[str, Any]]:
         """Every registered worker, as /v1/workers has it."""
@@ -217,6 +225,10 @@ class AsyncClient:
     async def result(self, task_id: str) -> Any:
         """The value of any task, once it has ended.  Raises its exception, or Refused for an unknown id."""
         return await self._session.result(task_id)
+
+    async def story(self, task_id: str) -> StoryAnswer:
+        """What has happened to a task, in order and in words."""
+        return await self._session.story(task_id)
 
     async def workers(self) -> list[dict[str, Any]]:
         """The registered workers: name, host, pid, slots, busy ..."""

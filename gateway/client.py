@@ -25,7 +25,7 @@ from typing import Any, ParamSpec, Self, TypeVar, overload
 
 from regrow.actors.task import State
 from regrow.gateway import by_value
-from regrow.gateway.answers import AttemptView, ErrorView, TaskView
+from regrow.gateway.answers import AttemptView, ErrorView, StoryAnswer, TaskView
 from regrow.gateway.async_client import AsyncClient, AsyncTask
 from regrow.gateway.capture import Captures
 from regrow.gateway.client_errors import (
@@ -143,6 +143,10 @@ class Client:
     def result(self, task_id: str, timeout: float | None = None) -> Any:
         """The value of any task, once it has ended.  Raises its exception, TimeoutError, or Refused for an unknown id."""
         return self._thread.run(lambda session: session.result(task_id), timeout)
+
+    def story(self, task_id: str) -> StoryAnswer:
+        """What has happened to a task, in order and in words.  Raises Refused for an unknown id."""
+        return self._thread.run(lambda session: session.story(task_id))
 
     def workers(self) -> list[dict[str, Any]]:
         """The registered workers: name, host, pid, slots, busy ..."""

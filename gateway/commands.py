@@ -1,4 +1,4 @@
-"""Shell: ``regrow gateway``, and the commands that talk to one: tree, submit, status, result, scale."""
+"""Shell: ``regrow gateway``, and the commands that talk to one: tree, submit, status, result, story, scale."""
 
 import importlib
 import json
@@ -116,6 +116,26 @@ def result(task_id: str, /, *, timeout: float | None = None, place: Place = Plac
         story = task.error.traceback if task.error.kind == FailureKind.RAISED else ""
         sys.stderr.write(story or f"{task.error.kind}: {task.error.message}\n")
     return 1
+
+
+@app.command
+def story(task_id: str, /, *, as_json: bool = False, place: Place = Place()) -> None:
+    """Tell what has happened to a task: each attempt, on which worker, how it ended, and why it ran again.
+
+    Parameters
+    ----------
+    as_json
+        print the answer of GET /v1/tasks/ID/story as it is
+    """
+    from regrow.gateway.client import Client
+    from regrow.gateway.storybook import show
+
+    with Client(place.gateway(), patience_s=PATIENCE_S) as client:
+        answer = client.story(task_id)
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(answer)).decode())  # noqa: T201 (the command's output)
+    else:
+        show(wide_console(), answer)
 
 
 @app.command

@@ -42,6 +42,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "foreign_host": Kind(421, "requests for other hosts are refused"),
     "invalid": Kind(422, "a field does not fit"),
     "queue_full": Kind(429, "the queue is full", 1),
+    "too_many_listeners": Kind(429, "too many listen to events already", 5),
     "internal": Kind(500, "an error of the gateway's own"),
     "store_unavailable": Kind(503, "the store does not answer", 1),
     "store_refused": Kind(503, "the store refuses the gateway"),

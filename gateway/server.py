@@ -108,6 +108,7 @@ class HttpServer(uvicorn.Server):
         )
         self.accepting = asyncio.Event()
         self._service = service
+        service.events.cut = self._cut
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept."""
@@ -120,9 +121,16 @@ class HttpServer(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Nobody waits for a task any more."""
+        """Nobody waits for a task or listens any more."""
         self._service.waiting.release()
+        self._service.events.release()
         await super().shutdown(sockets)
+
+    def _cut(self, peer: object) -> None:
+        """Break the connections of a client at this address that takes nothing any more."""
+        for connection in self.server_state.connections:
+            if peer is not None and getattr(connection, "client", None) == peer and connection.transport is not None:
+                connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

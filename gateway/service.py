@@ -13,6 +13,7 @@ from typing import Final, Protocol, TypeVar
 from zlib import crc32
 
 from regrow.actors import function
+from regrow.actors.annals import Annals
 from regrow.actors.astore import AsyncStore
 from regrow.actors.payload import SLOW_BYTES, PayloadError, check_function, check_params
 from regrow.actors.readings import Counts
@@ -23,6 +24,7 @@ from regrow.gateway import schemas
 from regrow.gateway.asked import above, options_of, terms_of
 from regrow.gateway.batching import Batcher
 from regrow.gateway.body import too_large
+from regrow.gateway.event_hub import Hub
 from regrow.gateway.idempotency import body_of, shaped, task_id_of
 from regrow.gateway.problems import ApiError, problem_of
 from regrow.gateway.waiting import Waiting, Watch
@@ -72,6 +74,7 @@ class Service:
         self.settings = settings
         self.tree = tree
         self.waiting = Waiting()
+        self.events = Hub(Annals.connect(settings.redis_url))
         self._store = store
         self._following: asyncio.Task[None] | None = None
         self._submits: Batcher[NewTask, SubmitVerdict] = Batcher(self._store_tasks, weigh=lambda task: len(task.params))
@@ -87,6 +90,7 @@ class Service:
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
+        await self.events.close()
         await self._store.close()
 
     # Functions

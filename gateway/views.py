@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from regrow.actors.limits import Limits, Retry
 from regrow.actors.task import Attempt, FailureKind, FunctionRecord, State, TaskRecord, WorkerRecord
+from regrow.gateway.story import Line
 from regrow.runtime.tree import TreeNode
 
 
@@ -74,6 +75,14 @@ class Task(msgspec.Struct, frozen=True):
     result: bytes | None
     error: TaskError | None
     output: str = ""
+
+
+class Story(msgspec.Struct, frozen=True):
+    """GET /v1/tasks/{task_id}/story: what has happened to a task, in order. Of old moves only those in its own record."""
+
+    task_id: str
+    status: State
+    events: list[Line]
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -201,8 +210,8 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 ANSWERS: Final[tuple[type, ...]] = (
-    Running, FunctionId, TaskId, Status, Result, Task, Ended, Registered, Function, Functions, Submitted, Workers, TreeNode,
-    Pool, Health, Problem, Forgotten, Letter, Letters, Requeued, Purged,
+    Running, FunctionId, TaskId, Status, Result, Task, Story, Ended, Registered, Function, Functions, Submitted, Workers,
+    TreeNode, Pool, Health, Problem, Forgotten, Letter, Letters, Requeued, Purged,
 )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         SupervisorSpec,
     )
     from regrow.runtime.supervisor import Supervisor
-    from regrow.runtime.tree import TreeEvent, TreeEventKind, TreeNode
+    from regrow.runtime.tree import Follow, Happening, News, TreeEvent, TreeEventKind, TreeNode
 
 _HOME = {
     "actor": ("Actor", "Context", "Down", "NoArguments", "Timer", "run_alone"),
@@ -54,7 +54,7 @@ _HOME = {
         "ReasonKind", "Restart", "Strategy", "SupervisorSpec",
     ),
     "supervisor": ("Supervisor",),
-    "tree": ("TreeEvent", "TreeEventKind", "TreeNode"),
+    "tree": ("Follow", "Happening", "News", "TreeEvent", "TreeEventKind", "TreeNode"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -73,9 +73,12 @@ __all__ = [
     "Context",
     "Down",
     "ExitReason",
+    "Follow",
     "Guest",
+    "Happening",
     "Heartbeat",
     "Intensity",
+    "News",
     "NoArguments",
     "NoSuchActor",
     "ReasonKind",

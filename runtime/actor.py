@@ -5,7 +5,7 @@ never locks anything. What it raises ends it, and its supervisor decides what th
 answers a call goes to the caller instead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
@@ -16,7 +16,7 @@ from regrow.runtime.desk import Caller
 from regrow.runtime.link import Readable
 from regrow.runtime.loop import Callback, Timer
 from regrow.runtime.spec import ExitReason
-from regrow.runtime.tree import TreeNode
+from regrow.runtime.tree import Happening, TreeNode
 from regrow.runtime.wire import Down, Letter
 
 if TYPE_CHECKING:
@@ -162,6 +162,10 @@ class Context:
     def show_children(self, children: list[TreeNode]) -> None:
         """Show these nodes below this actor in pictures of the tree."""
         self._host.show_children(tuple(children))
+
+    def tell(self, happenings: Sequence[Happening]) -> None:
+        """Let supervisors above, and whoever follows them, know what has happened below this actor."""
+        self._host.tell(happenings)
 
     def respecify(self, arguments: msgspec.Struct) -> None:
         """Ask to be started with these arguments, in place of the present ones, after a restart."""

@@ -4,7 +4,7 @@ Host (callbacks) and AsyncHost (asyncio) are desks with a loop: they differ in h
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +16,7 @@ from regrow.runtime.link import Dealer
 from regrow.runtime.mailbox import Mailbox, Overflow, Stale, error_of, undeliverable
 from regrow.runtime.process import Start
 from regrow.runtime.spec import ExitReason, ReasonKind
-from regrow.runtime.tree import TreeNode
+from regrow.runtime.tree import Happening, TreeNode
 from regrow.runtime.wire import Call, Cast, Forget, Letter, Monitor, Question, Refusal, Reply, Stop
 
 LAST_WORDS_S: Final = 0.5  # answers given just before the end may take this long to leave
@@ -93,6 +93,10 @@ class Desk(ABC):
     def respecify(self, arguments: msgspec.Struct) -> None:
         """Ask to be started with other arguments next time."""
         self._send(wire.Respecify(msgspec.msgpack.encode(arguments)))
+
+    def tell(self, happenings: Sequence[Happening]) -> None:
+        """Let the parent know what has happened below."""
+        self._send(wire.Tell(tuple(happenings)))
 
     # -- letters in --------------------------------------------------------------------------------------------------
 

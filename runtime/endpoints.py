@@ -39,7 +39,7 @@ def find(data_dir: Path) -> dict[str, str]:
     """
     try:
         content = (data_dir / FILE).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         content = None
     if content is None or not is_locked(data_dir):
         raise ConfigError(
@@ -55,7 +55,7 @@ def is_locked(data_dir: Path) -> bool:
     """Does a living tree hold ``data_dir``?  The lock is shared for a moment to learn it, so a file must hint at one first."""
     try:
         fd = os.open(data_dir / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -37,10 +37,11 @@ from regrow.runtime.wire import (
     Reply,
     Respecify,
     Show,
+    Tell,
     ToChild,
 )
 
-Signs = Hello | Ready | Beat | Show | Respecify
+Signs = Hello | Ready | Beat | Show | Respecify | Tell
 ROOT_SOCKET: Final = "root.sock"
 MAX_OWED: Final = 1_000  # answers kept for a child that does not read; more are dropped and counted
 
@@ -118,11 +119,13 @@ class Exchange:
         line.is_open = True
         while line.owed and self._router.send(line.identity, line.owed[0]):
             line.owed.popleft()
+        own = f"{self._context.path}/{line.child}"
+        if isinstance(message, Tell) and not all(what.path.startswith(f"{own}/") for what in message.happenings):
+            raise ProtocolError("it tells of others than those below it", line.child, frame)
         if isinstance(message, Signs):
             self._on_sign(line.child, message)
             return
         self._on_sign(line.child, None)
-        own = f"{self._context.path}/{line.child}"
         writer = writer_of(message)
         if writer is not None and writer != own and not writer.startswith(f"{own}/"):
             raise ProtocolError(f"a letter in the name of {writer}", line.child, frame)

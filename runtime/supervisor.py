@@ -16,6 +16,7 @@ import msgspec
 
 from regrow.runtime import events, stimuli, tree
 from regrow.runtime.actor import Actor, Context, Timer
+from regrow.runtime.bulletin import Bulletin
 from regrow.runtime.events import Event
 from regrow.runtime.exchange import Exchange, Signs, socket_name
 from regrow.runtime.life import Life, line, node
@@ -25,7 +26,7 @@ from regrow.runtime.spec import ChildSpec, ChildState, ExitReason, ReasonKind, S
 from regrow.runtime.supervision import Supervision
 from regrow.runtime.tickets import Tickets
 from regrow.runtime.tree import SupervisorMessage, TreeNode
-from regrow.runtime.wire import Hello, Ready, Respecify, Show, Stop
+from regrow.runtime.wire import Hello, Ready, Respecify, Show, Stop, Tell
 
 SETTLE_S: Final = 1.0
 
@@ -47,6 +48,7 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
         self._stimuli: deque[stimuli.Stimulus] = deque()
         self._is_folding = False
         self._tickets = Tickets(context)
+        self._bulletin = Bulletin(context)
         self._timer: Timer | None = None
         self._picture_timer: Timer | None = None
         self._quiet_until = 0.0
@@ -80,7 +82,7 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
         if hasattr(self, "_exchange"):
             self._exchange.close()
 
-    def on_message(self, message: SupervisorMessage, sender: str) -> object | None:  # noqa: ARG002
+    def on_message(self, message: SupervisorMessage, sender: str) -> object | None:
         """Questions are answered at once, operations when they are done."""
         match message:
             case tree.WhichChildren():
@@ -90,6 +92,9 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
                 return tree.Counts(counts.specs, counts.active, counts.supervisors, counts.workers)
             case tree.Tree():
                 return self.picture()
+            case tree.Follow():
+                self._bulletin.follow(sender, message)
+                return None
             case _:
                 self._feed(self._tickets.take(message))
                 return None
@@ -119,6 +124,8 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
             case Show():
                 life.shown = sign
                 self._redraw()
+            case Tell(happenings):
+                self._bulletin.tell(happenings)
             case Hello(role):
                 self._roles[child] = role
                 self._redraw()
@@ -149,7 +156,7 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
             return
         for child in self._liveness.overdue(now):
             life = self._lives[child]
-            events.say("warning", Event.CHILD_OVERDUE, child=child, incarnation=life.incarnation)
+            self._bulletin.say("warning", Event.CHILD_OVERDUE, child=child, incarnation=life.incarnation)
             self._feed(stimuli.Overdue(child, life.incarnation))
         self._feed(stimuli.Tick())
 
@@ -161,7 +168,7 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
                 self._exchange.send(child, Stop(self._lives[child].spec.shutdown_s))
                 self._lives[child].process.signal(SIGTERM)
             case stimuli.Kill(child, incarnation):
-                events.say("info", Event.CHILD_KILLED, child=child, incarnation=incarnation)
+                self._bulletin.say("info", Event.CHILD_KILLED, child=child, incarnation=incarnation)
                 self._lives[child].process.kill_group()
             case stimuli.Announce():
                 self.announce(effect)
@@ -184,9 +191,11 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
             process = Process(self._order(child, incarnation, spec), spec.environment, spec.fds)
         except OSError as error:
             reason = ExitReason(ReasonKind.EXCEPTION, type(error).__name__, str(error))
+            self._bulletin.born(child, incarnation, None)
             self._stimuli.append(stimuli.Exited(child, incarnation, reason))
             return
         self._lives[child] = Life(incarnation, spec, process)
+        self._bulletin.born(child, incarnation, process.pid)
         self._liveness.watch(child, None, self.context.now())
         self._exchange.admit(child, link_identity(child, incarnation, process.pid))
         self.context.watch(process.pidfd, lambda: self._take_end(child))
@@ -211,11 +220,12 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
         life = self._lives.get(change.child)
         facts = {"child": change.child, "incarnation": change.incarnation}
         if change.reason is not None:
-            events.say("info", Event.CHILD_DOWN, **facts, reason=str(change.reason))
+            self._bulletin.silence(change.child)
+            self._bulletin.say("info", Event.CHILD_DOWN, **facts, reason=str(change.reason))
             self._exchange.dismiss(change.child, change.reason)
         elif change.state is ChildState.RUNNING and life is not None:
             self._liveness.watch(change.child, life.spec.heartbeat, self.context.now())
-            events.say("info", Event.CHILD_UP, **facts, child_pid=life.process.pid)
+            self._bulletin.say("info", Event.CHILD_UP, **facts, child_pid=life.process.pid)
         else:
             events.say("debug", Event.CHILD_STATE, **facts, state=change.state.value)
 
@@ -226,7 +236,7 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
     def _report(self, report: stimuli.Report) -> None:
         self._last_report = report
         gave_up = report.kind in (stimuli.ReportKind.MAX_INTENSITY, stimuli.ReportKind.CRASH_LOOP)
-        events.say(
+        self._bulletin.say(
             "error" if gave_up else "warning",
             Event.SUPERVISOR_GAVE_UP if gave_up else Event.SUPERVISOR_REPORT,
             kind=report.kind.value,

@@ -1,4 +1,5 @@
-"""Values: a picture of the tree, as nested nodes, and the questions that a supervisor answers about its children."""
+"""Values: a picture of the tree, as nested nodes, what happens in it, and the questions that a supervisor answers about its
+children."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -77,8 +78,14 @@ class Resize(msgspec.Struct, frozen=True, tag="resize", forbid_unknown_fields=Tr
     size: int
 
 
+class Follow(msgspec.Struct, frozen=True, tag="follow", forbid_unknown_fields=True):
+    """A cast: answered by one News cast, of what came ``after`` that number (0: of all that is kept), once there is some."""
+
+    after: int
+
+
 Operation = StartChild | TerminateChild | RestartChild | DeleteChild | Resize
-SupervisorMessage = WhichChildren | CountChildren | Tree | Operation
+SupervisorMessage = WhichChildren | CountChildren | Tree | Follow | Operation
 
 
 class Child(msgspec.Struct, frozen=True):
@@ -106,6 +113,32 @@ class Counts(msgspec.Struct, frozen=True):
     active: int
     supervisors: int
     workers: int
+
+
+class Happening(msgspec.Struct, frozen=True):
+    """Something that happened to the child at ``path``. ``event`` is a name of the runtime's events.
+
+    ``at``: Unix seconds of its supervisor's machine.
+    """
+
+    at: float
+    event: str
+    path: str
+    incarnation: int
+    pid: int | None = None
+    reason: str = ""
+
+
+class News(msgspec.Struct, frozen=True, tag="news", forbid_unknown_fields=True):
+    """What happened in a supervisor's branch, in order, numbered from ``first``; numbers that are missing are not kept any more."""
+
+    first: int
+    happenings: tuple[Happening, ...]
+
+    @property
+    def last(self) -> int:
+        """The number to follow from."""
+        return self.first + len(self.happenings) - 1
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@
       Beat, every interval, from its own loop ▶
       Show ───────────────────────────────────▶   what it wants seen below itself in the tree
       Respecify ──────────────────────────────▶   with what arguments its next life is to be started
+      Tell ───────────────────────────────────▶   what has happened below it
       ◀────────────────────────────────────── Stop
       ◀── Cast Call Reply Refusal Monitor Down Forget ──▶   letters, routed along the tree by path
 
@@ -22,7 +23,7 @@ import msgspec
 
 from regrow.runtime.errors import ProtocolError
 from regrow.runtime.spec import ExitReason
-from regrow.runtime.tree import TreeNode
+from regrow.runtime.tree import Happening, TreeNode
 
 T = TypeVar("T")
 
@@ -52,6 +53,12 @@ class Respecify(msgspec.Struct, frozen=True, tag="respecify", forbid_unknown_fie
     """From its next life on the child is to be started with these ``arguments``, in place of those in its spec."""
 
     arguments: bytes
+
+
+class Tell(msgspec.Struct, frozen=True, tag="tell", forbid_unknown_fields=True):
+    """This has happened below the child, in this order."""
+
+    happenings: tuple[Happening, ...]
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop", forbid_unknown_fields=True):
@@ -122,7 +129,7 @@ class Forget(msgspec.Struct, frozen=True, tag="forget", forbid_unknown_fields=Tr
 Question = Cast | Call | Monitor | Forget
 Answer = Reply | Refusal | Down
 Letter = Question | Answer
-FromChild = Hello | Ready | Beat | Show | Respecify | Letter
+FromChild = Hello | Ready | Beat | Show | Respecify | Tell | Letter
 ToChild = Stop | Letter
 
 encode = msgspec.msgpack.Encoder().encode

@@ -14,6 +14,11 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- One entry into the record of what has happened; the oldest go.
+local function append(...)
+  redis.call("XADD", "{regrow}:events", "MAXLEN", "~", 10000, "*", ...)
+end
+
 local noted = {}
 
 -- A move that was made, for the record.
@@ -27,6 +32,6 @@ end
 local function write_notes()
   for at = 1, #noted, 64 do
     local some = {unpack(noted, at, math.min(at + 63, #noted))}
-    redis.call("XADD", "{regrow}:events", "MAXLEN", "~", 10000, "*", "kind", "task", "moves", cmsgpack.pack(some))
+    append("kind", "task", "moves", cmsgpack.pack(some))
   end
 end

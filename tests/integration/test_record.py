@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 
 from regrow.actors import keys
+from regrow.actors.happenings import ChildEvent, Entry, Event, TaskEvent, encode_child
 from regrow.actors.records import Share
 from regrow.actors.store import Store
 from regrow.actors.task import Settlement
@@ -37,14 +37,18 @@ def store(server: Valkey) -> Iterator[Store]:
     store.close()
 
 
-def entries(server: Valkey) -> list[list[tuple]]:
-    """The moves of each entry."""
+def entries(server: Valkey) -> list[list[Event]]:
+    """The events of each entry."""
     with server.client() as client:
-        return [msgspec.msgpack.decode(fields[b"moves"]) for _, fields in client.xrange(keys.EVENTS)]
+        return [Entry(name.decode(), fields).events() for name, fields in client.xrange(keys.EVENTS)]
 
 
-def moves(server: Valkey) -> list[list]:
-    return [move for entry in entries(server) for move in entry]
+def events(server: Valkey) -> list[Event]:
+    return [event for entry in entries(server) for event in entry]
+
+
+def moves(server: Valkey) -> list[TaskEvent]:
+    return [event for event in events(server) if isinstance(event, TaskEvent)]
 
 
 def test_every_move_of_a_task_is_on_record_in_order_with_attempt_worker_and_reason(
@@ -56,8 +60,8 @@ def test_every_move_of_a_task_is_on_record_in_order_with_attempt_worker_and_reas
 
     told = moves(server)
 
-    assert {move[0] for move in told} == {task_id}
-    assert [tuple(move[1:]) for move in told] == [
+    assert {move.task_id for move in told} == {task_id}
+    assert [(move.move, move.attempt, move.worker, move.why) for move in told] == [
         ("submit", 0, "", ""),
         ("claim", 1, WORKER, ""),
         ("crash", 1, WORKER, "crashed"),
@@ -75,7 +79,7 @@ def test_a_task_that_came_to_its_limit_is_told_as_given_up(server: Valkey, store
     for _ in range(2):
         store.settle("a", [crash(claim(store, 1)[0])])
 
-    assert [(move[1], move[4]) for move in moves(server)][-1] == ("give_up", "quarantined")
+    assert [(move.move, move.why) for move in moves(server)][-1] == ("give_up", "quarantined")
 
 
 def test_what_is_repeated_or_stale_is_not_told_again(server: Valkey, store: Store) -> None:
@@ -87,7 +91,7 @@ def test_what_is_repeated_or_stale_is_not_told_again(server: Valkey, store: Stor
     store.settle("a", endings)
     store.settle("another", [success(first[1])])
 
-    assert [move[1] for move in moves(server)] == ["submit", "submit", "claim", "claim", "succeed"]
+    assert [move.move for move in moves(server)] == ["submit", "submit", "claim", "claim", "succeed"]
 
 
 def test_a_takeover_is_told_with_the_name_of_the_silent_dispatcher(server: Valkey, store: Store) -> None:
@@ -98,7 +102,8 @@ def test_a_takeover_is_told_with_the_name_of_the_silent_dispatcher(server: Valke
 
     store.inherit("heir", "silent")
 
-    assert moves(server)[-1] == [task_id, "inherit", 1, WORKER, "silent"]
+    last = moves(server)[-1]
+    assert (last.task_id, last.move, last.attempt, last.worker, last.why) == (task_id, "inherit", 1, WORKER, "silent")
 
 
 def test_one_script_call_makes_few_entries_of_at_most_64_moves(server: Valkey, store: Store) -> None:
@@ -109,16 +114,18 @@ def test_one_script_call_makes_few_entries_of_at_most_64_moves(server: Valkey, s
 
 def test_the_stream_stays_bounded_under_50_000_moves(server: Valkey, store: Store) -> None:
     function = register(server.url)
+    [first] = submit(server.url, function, b"")
     for at in range(0, 16_700, 167):
         submit(server.url, function, *[b"%d" % n for n in range(at, at + 167)])
         for task in claim(store, 167):
             store.settle("a", [success(task)])
 
     with server.client() as client:
-        told, kept = client.xinfo_stream(keys.EVENTS), client.xlen(keys.EVENTS)
-    assert told["entries-added"] > 16_700, "each settlement made an entry of its own"
+        kept = client.xlen(keys.EVENTS)
+    told = moves(server)
     assert KEPT <= kept <= KEPT + 100
-    assert moves(server)[-1][1] == "succeed", "it is the oldest that has gone"
+    assert told[0].task_id not in (first, told[-1].task_id), "it is the oldest that have gone"
+    assert told[-1].move == "succeed"
 
 
 def test_at_the_memory_limit_moves_are_still_told(server: Valkey, store: Store) -> None:
@@ -127,5 +134,31 @@ def test_at_the_memory_limit_moves_are_still_told(server: Valkey, store: Store) 
         client.config_set("maxmemory", 1)
 
     store.settle("a", [success(claim(store, 1)[0])])
+    store.record("tree", 1, [encode_child(child(1))])
 
-    assert [move[1] for move in moves(server)] == ["submit", "claim", "succeed"]
+    assert [move.move for move in moves(server)] == ["submit", "claim", "succeed"]
+    assert events(server)[-1] == child(1)
+
+
+def child(number: int) -> ChildEvent:
+    return ChildEvent(float(number), "child.up", f"root/{number}", number, 1, "", "here")
+
+
+def test_what_happened_to_a_tree_is_told_once_however_often_it_is_written(server: Valkey, store: Store) -> None:
+    page = [encode_child(child(number)) for number in (1, 2, 3)]
+
+    store.record("tree", 1, page[:2])
+    store.record("tree", 1, page)
+    store.record("tree", 2, page[1:])
+    store.record("another", 1, page[:1])
+
+    assert events(server) == [child(1), child(2), child(3), child(1)]
+    with server.client() as client:
+        assert 0 < client.pttl(keys.told("tree")) <= 24 * 3600 * 1000
+
+
+def test_happenings_that_were_lost_leave_no_hole_to_wait_for(server: Valkey, store: Store) -> None:
+    store.record("tree", 1, [encode_child(child(1))])
+    store.record("tree", 50, [encode_child(child(50))])
+
+    assert events(server) == [child(1), child(50)]

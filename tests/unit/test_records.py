@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from regrow.actors import keys, readings, records
 from regrow.actors.records import Share
-from regrow.actors.scripts import BEAT, CANCEL, CLAIM, DUE, FORGET, INHERIT, SETTLE, SUBMIT
+from regrow.actors.scripts import BEAT, CANCEL, CLAIM, DUE, FORGET, INHERIT, RECORD, SETTLE, SUBMIT
 from regrow.actors.task import Attempt, Digest, Failure, FailureKind, FunctionId, State, TaskId, WorkerId
 from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS
 
@@ -122,13 +122,13 @@ def test_every_key_is_drawn() -> None:
         keys.users(Digest("<digest>")),
     ]
     names += [keys.FUNCTIONS, keys.QUEUE, keys.COUNTERS, keys.BEATS, keys.DISPATCHERS, keys.WAKE, keys.DONE]
-    names.append(keys.code(Digest("<digest>")))
+    names += [keys.code(Digest("<digest>")), keys.EVENTS, keys.told("<tree>")]
 
     assert all(f"    {name} " in (keys.__doc__ or "") for name in names)
 
 
 def test_every_script_starts_with_the_table_of_moves_and_has_a_digest_of_its_own() -> None:
-    scripts = [SUBMIT, CLAIM, SETTLE, BEAT, INHERIT, CANCEL, DUE, FORGET]
+    scripts = [SUBMIT, CLAIM, SETTLE, BEAT, INHERIT, CANCEL, DUE, FORGET, RECORD]
 
     assert all(script.text.startswith("-- The legal moves of a task") for script in scripts)
     assert len({script.sha for script in scripts}) == len(scripts)

@@ -1,0 +1,99 @@
+"""Shell: the record of what has happened, as the gateway reads it, for asyncio: page by page, and as it grows.
+
+The same options and errors as ``store.py``.  What an entry holds is in ``happenings.py``.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, Final, Self, cast
+
+from redis import asyncio as redis
+from redis.exceptions import RedisError
+
+from regrow.actors import keys
+from regrow.actors.astore import connected, translated
+from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s
+from regrow.actors.happenings import WHOLE, Entry, Place
+from regrow.runtime.errors import ConfigError
+
+PAGE: Final = 200  # entries that are read at once
+CONNECTIONS: Final = 8  # for pages; a call above that waits for a free one
+
+
+class Annals:
+    """The record in the store at ``url``.  Calls may raise StoreUnavailable (repeat it) and StoreError."""
+
+    def __init__(self, url: str, client: redis.Redis) -> None:
+        self._url = url
+        self._client = client
+
+    @classmethod
+    def connect(cls, url: str) -> Self:
+        """Nothing is sent yet.  Raises ConfigError for a URL that is none."""
+        try:
+            pool = redis.BlockingConnectionPool.from_url(
+                url, max_connections=CONNECTIONS, timeout=TIMEOUT_S, **options(TIMEOUT_S)
+            )
+        except ValueError as error:
+            raise ConfigError(f"--redis-url: {error}") from None
+        return cls(url, redis.Redis.from_pool(pool))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def end(self) -> Place:
+        """The place behind the newest entry."""
+        with translated():
+            newest = await self._client.xrevrange(keys.EVENTS, count=1)
+        return _entries(newest)[0].end if newest else Place(0, 0, WHOLE)
+
+    async def page(self, after: Place, until: str = "+") -> list[Entry]:
+        """The next entries, the one of ``after`` too if it was not seen to its end; at most PAGE, and none behind ``until``."""
+        first = f"({after.entry}" if after.number >= WHOLE else after.entry
+        with translated():
+            return _entries(await self._client.xrange(keys.EVENTS, first, until, PAGE))
+
+    async def has(self, place: Place) -> bool:
+        """Whether its entry is still kept."""
+        with translated():
+            return bool(await self._client.xrange(keys.EVENTS, place.entry, place.entry, 1))
+
+    async def growth(self, after: Place) -> AsyncGenerator[list[Entry]]:
+        """Endless: what comes after ``after`` (all of its entry), as soon as it does, none twice and none left out.
+
+        The store may be away for any time.  Close it with ``aclosing``.
+        """
+        client = redis.Redis.from_url(self._url, **options(QUIET_S + TIMEOUT_S))
+        failures, is_connected = 0, False
+        try:
+            while True:
+                try:
+                    with connected():
+                        if failures or not is_connected:
+                            await client.ping()
+                            is_connected = True
+                        raise_if_cancelled()
+                        found = await client.xread({keys.EVENTS: after.entry}, PAGE, int(QUIET_S * 1000))
+                except (RedisError, OSError):
+                    failures += 1
+                    await asyncio.sleep(retry_pause_s(failures))
+                    continue
+                failures = 0
+                if found:
+                    entries = _entries(cast("Any", found)[0][1])
+                    after = entries[-1].end
+                    yield entries
+        finally:
+            await client.aclose()
+
+
+def raise_if_cancelled() -> None:
+    """A cancellation that comes while redis-py connects is lost in there: it returns as if nothing had been."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _entries(found: Any) -> list[Entry]:
+    return [Entry(name.decode(), fields) for name, fields in found]

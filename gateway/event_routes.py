@@ -1,0 +1,56 @@
+"""Shell: the routes of the record: what happens, as it happens, and the story of one task."""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from regrow.actors.happenings import Place
+from regrow.actors.task import TaskId
+from regrow.gateway import body
+from regrow.gateway.event_stream import MEDIA_TYPE, EventStream
+from regrow.gateway.openapi import gives
+from regrow.gateway.problems import ApiError
+from regrow.gateway.service import Service
+from regrow.gateway.tales import tell
+
+router = APIRouter(prefix="/v1", tags=["v1"])
+STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "server-sent events: task, child, and gap or end of the stream itself",
+        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.get("/events", responses=STREAM | {s: a for s, a in gives("Health", 422, 429, 503).items() if s != 200})
+async def events(
+    request: Request,
+    after: Annotated[
+        str, Query(description="go on behind the event with this id; 0: from the oldest that is kept")
+    ] = "",
+    task_id: Annotated[UUID | None, Query(description="only moves of this task")] = None,
+    last_event_id: Annotated[str, Header(description="as ``after``, and before it")] = "",
+) -> Response:
+    """What happens to tasks and processes, as server-sent events, from now on or from a given event on.
+
+    Each event's ``data`` is one JSON object with ``at`` (Unix seconds) and ``kind``: "task" has task_id, move, attempt, worker and
+    why; "child" has event, path, incarnation, pid, reason and host. About the newest 10,000 entries are kept.
+    """
+    service: Service = request.app.state.service
+    return EventStream(service.events, _place(last_event_id or after), str(task_id or ""))
+
+
+@router.get("/tasks/{task_id}/story", responses=gives("Story", 404, 422, 503))
+async def story(request: Request, task_id: UUID) -> Response:
+    """What has happened to one task, in order and in words."""
+    service: Service = request.app.state.service
+    return body.answer(request, await tell(service, TaskId(str(task_id))))
+
+
+def _place(text: str) -> Place | None:
+    """Raises ApiError for what is no id of an event."""
+    place = Place.parse(text) if text else None
+    if text and place is None:
+        raise ApiError("invalid", f"{text[:50]!r} is no event's id: send one as it came, or 0 for the oldest")
+    return place

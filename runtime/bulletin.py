@@ -1,0 +1,54 @@
+"""Shell: what a supervisor says of its children: in the log, to its parent, and to those who follow it."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from regrow.runtime import events
+from regrow.runtime.actor import Context
+from regrow.runtime.events import Event
+from regrow.runtime.news import Newsroom
+from regrow.runtime.tree import Follow, Happening
+
+TOLD: Final = frozenset(
+    {Event.CHILD_UP, Event.CHILD_DOWN, Event.CHILD_OVERDUE, Event.CHILD_KILLED, Event.SUPERVISOR_GAVE_UP}
+)
+
+
+class Bulletin:
+    """The voice of the supervisor whose ``context`` this is."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._newsroom = Newsroom()
+        self._lives: dict[str, tuple[int, int | None]] = {}  # child -> incarnation and pid, also after its end
+
+    def born(self, child: str, incarnation: int, pid: int | None) -> None:
+        """A life of this child has begun; without a pid when it could not."""
+        self._lives[child] = incarnation, pid
+
+    def say(self, severity: str, event: Event, **fields: object) -> None:
+        """Log one event; what others may want to know is told too."""
+        events.say(severity, event, **fields)
+        if event in TOLD:
+            child = str(fields["child"])
+            reason = ": ".join(str(fields[name]) for name in ("kind", "reason") if name in fields)
+            incarnation, pid = self._lives.get(child, (0, None))
+            path = f"{self._context.path}/{child}"
+            self.tell([Happening(time.time(), event.value, path, incarnation, pid, reason)])
+
+    def tell(self, happenings: Sequence[Happening]) -> None:
+        """Pass on what has happened below."""
+        self._context.tell(happenings)
+        for follower, news in self._newsroom.add(happenings):
+            self._context.cast(follower, news)
+
+    def follow(self, follower: str, asked: Follow) -> None:
+        """Answer, now or later."""
+        news = self._newsroom.follow(follower, asked.after)
+        if news is not None:
+            self._context.cast(follower, news)
+
+    def silence(self, child: str) -> None:
+        """Whoever followed from there has ended with it."""
+        self._newsroom.forget(f"{self._context.path}/{child}")

@@ -1,7 +1,7 @@
 """Core: the tasks that have not been fed to any slot: those that wait for one, and those that wait for their function."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,8 +66,18 @@ class Backlog:
 
     def sweep(self) -> None:
         """Forget the tasks that were dropped."""
-        self._waiting = deque(job for job in self._waiting if not job.is_dropped)
-        parked = {digest: [job for job in jobs if not job.is_dropped] for digest, jobs in self._parked.items()}
+        self._keep(lambda job: not job.is_dropped)
+
+    def take_late(self) -> list[Job]:
+        """Take out those whose deadline has come."""
+        late = [job for job in self if job.is_late]
+        if late:
+            self._keep(lambda job: not job.is_late)
+        return late
+
+    def _keep(self, is_kept: Callable[[Job], bool]) -> None:
+        self._waiting = deque(filter(is_kept, self._waiting))
+        parked = {digest: [job for job in jobs if is_kept(job)] for digest, jobs in self._parked.items()}
         self._parked = {digest: jobs for digest, jobs in parked.items() if jobs}
 
     def missing(self) -> list[Digest]:

@@ -1,16 +1,23 @@
 """Shell: the slot processes of one worker; it tells the core what happens to them and carries out what the core wants.
 
-It holds no policy: which task goes where, and what a death means, is decided in ``slots``.
+It holds no policy: which task goes where, and what a death means, is decided in ``slots``, and when a task is over, in
+``judge``: that is asked once at the end of each round in which anything happened, and when it wants to be.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, assert_never
 
-from regrow.actors import packets
-from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, NeedCode, Spawn, Steal
+import msgspec
+
+from regrow.actors import meter, packets
+from regrow.actors.adopted import Adopted
+from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, Measure, NeedCode, Spawn, Steal
 from regrow.actors.events import Event
+from regrow.actors.judge import Judge
+from regrow.actors.oom import OomKills
 from regrow.actors.output import Dropped
 from regrow.actors.packets import Ready
 from regrow.actors.slot_process import SlotProcess
@@ -18,12 +25,14 @@ from regrow.actors.slots import Answers, Slots
 from regrow.runtime.actor import Context
 from regrow.runtime.errors import StartFailed
 from regrow.runtime.logs import log
+from regrow.runtime.loop import Timer
 from regrow.runtime.spec import ChildState, ExitReason, Heartbeat, ReasonKind
 from regrow.runtime.tree import TreeNode
 
 START_S: Final = 30.0  # a slot that is not ready by then is killed
 LIVENESS: Final = Heartbeat().liveness  # looks in a row that find a slot stopped, after which it is killed
 DROPPED_S: Final = 1.0  # what a slot's output loses is summed up for this long
+ORPHANS_S: Final = 1.0  # how long the end of what tasks have left may take when the worker ends
 
 ForDispatcher = NeedCode | Deliver | GiveBack
 
@@ -62,6 +71,11 @@ class Crew:
         self._lives = [0] * len(slots.slots)  # processes started per slot
         self._dropped = [Dropped() for _ in slots.slots]  # output that is not logged, since it was last told
         self._stopped: Counter[int] = Counter()  # pids of slots seen stopped, and at how many looks in a row
+        self._adopted = Adopted(context, lambda: frozenset(process.pid for process in self._processes.values()))
+        self._oom_kills = OomKills()
+        self._judge = Judge(slots, len(os.sched_getaffinity(0)))
+        self._is_judge_due = False
+        self._judge_timer: Timer | None = None
         self._is_ready = False  # has any slot ever been?
         self._is_closed = False
 
@@ -70,12 +84,15 @@ class Crew:
         todo = list(reversed(effects))
         while todo:
             todo.extend(reversed(self._carry(todo.pop())))
+        if self._slots.has_bounds and not self._is_judge_due:
+            self._judge_soon()
 
     def look(self) -> None:
         """Kill slots that have been stopped for a whole window: they would hold their task for ever.
 
         A look takes the place of a beat, which code that holds the interpreter could not send.
         """
+        self._oom_kills.look()
         stopped = {process.pid: number for number, process in self._processes.items() if process.is_stopped()}
         self._stopped = Counter({pid: self._stopped[pid] + 1 for pid in stopped})
         for pid, number in stopped.items():
@@ -89,16 +106,18 @@ class Crew:
             process.kill()
         for number, process in list(self._processes.items()):
             self._part(number)
+            process.note_output()
             self._log_output(number, process)
             process.bury()
         for number, dropped in enumerate(self._dropped):
             if dropped != Dropped():
                 self._tell_dropped(number)
+        self._adopted.close(ORPHANS_S)
 
     def _carry(self, effect: Effect) -> list[Effect]:
         match effect:
-            case Feed(number, turn, digest, params, code):
-                self._processes[number].feed(turn, packets.Call(digest, params, code))
+            case Feed(number, turn, digest, params, code, limits, checksum):
+                self._processes[number].feed(turn, packets.Call(digest, params, code, limits, checksum))
             case Spawn(number, delay_s):
                 return self._spawn_later(number, delay_s)
             case Kill(number):
@@ -107,6 +126,9 @@ class Crew:
             case Steal(number):
                 unread = self._processes[number].unread()
                 return self._slots.stolen(number, unread, self._answers(number))
+            case Measure(number):
+                usage = meter.usage(self._processes[number].pid)
+                return self._judge.measured(number, usage, self._context.now())
             case GiveUp(note):
                 self._context.exit(ExitReason(ReasonKind.EXCEPTION, StartFailed.__name__, note))
             case NeedCode() | Deliver() | GiveBack():
@@ -114,6 +136,31 @@ class Crew:
             case _:
                 assert_never(effect)
         return []
+
+    def _judge_soon(self) -> None:
+        self._is_judge_due = True
+        self._context.after(0.0, self._judge_all)
+
+    def _judge_all(self) -> None:
+        """What has started in this round is watched from now on; what is over ends; and when to ask next."""
+        if self._is_closed:
+            return
+        effects = self._judge.judge(self._context.now())
+        self._is_judge_due = True
+        self.carry(effects)
+        self._is_judge_due = False
+        if effects:
+            self._judge_soon()
+        else:
+            self._arm_judge()
+
+    def _arm_judge(self) -> None:
+        due, timer = self._judge.next_deadline(), self._judge_timer
+        if due is None or (timer is not None and timer.callback is not None and timer.at <= due):
+            return  # a timer that is early finds nothing, and is set again
+        if timer is not None:
+            timer.cancel()
+        self._judge_timer = self._context.after(due - self._context.now(), self._judge_all)
 
     def _spawn_later(self, number: int, delay_s: float) -> list[Effect]:
         if not delay_s:
@@ -148,12 +195,19 @@ class Crew:
     def _on_answer(self, number: int, process: SlotProcess) -> None:
         if self._is_current(number, process):
             self.carry(self._slots.ended(number, self._answers(number)))
+            if process.has_lines and self._is_current(number, process):
+                self._log_output(number, process)
 
     def _on_output(self, number: int, process: SlotProcess) -> None:
-        """Answers first: what is read after a turn's answer is not forgotten with it."""
+        """First see how much there is, then read answers, then the output: so it is known whose it is (see ``output``)."""
+        if not self._is_current(number, process):
+            return
+        process.note_output()
         self._on_answer(number, process)
         if self._is_current(number, process):
             self._log_output(number, process)
+            if self._slots.has_bounds:
+                self.carry(self._judge.printing(number, process.output.size_bytes, self._context.now()))
 
     def _on_late(self, number: int, process: SlotProcess) -> None:
         if self._is_current(number, process) and self._slots.is_starting(number):
@@ -166,8 +220,12 @@ class Crew:
         while more := self._answers(number):
             answers += more
         unread = process.unread()
+        process.note_output()
         self._log_output(number, process)
+        self._adopted.sweep()  # before it is buried: so somebody hears of its end, even if this worker is killed here
         death = self._part(number).bury()
+        if death.reason == "signal:SIGKILL" and self._oom_kills.has_risen():
+            death = msgspec.structs.replace(death, is_oom=True)
         log.info(Event.SLOT_DOWN, slot=number, slot_pid=process.pid, reason=death.reason)
         self.carry(self._slots.exited(number, unread, answers, death))
         self._show()
@@ -183,11 +241,13 @@ class Crew:
         """What a slot has answered; its greeting, and garbage, are told to the core on the way."""
         process = self._processes[number]
         answers: Answers = []
-        for turn, message in process.answers():
+        for turn, message in process.answers(self._context.now()):
             if isinstance(message, Ready):
                 self._on_ready(number, process)
             else:
                 answers.append((turn, message))
+        if process.has_printed:
+            self._slots.printed(number, process.take_printed())
         if process.garbage:
             self.carry(self._slots.condemn(number, process.garbage))
         return answers

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from regrow.actors.limits import Limits
+from regrow.actors.output import NOTHING_PRINTED, Printed
 from regrow.actors.task import Digest, Outcome
 from regrow.actors.wire import Lease
 
@@ -27,10 +29,18 @@ class Feed(msgspec.Struct, frozen=True):
     digest: Digest
     params: bytes
     code: bytes | None
+    limits: Limits | None = None
+    checksum: int | None = None
 
 
 class Steal(msgspec.Struct, frozen=True):
     """Take back what this slot has not read, then what it has answered, and tell both to ``Slots.stolen``."""
+
+    slot: int
+
+
+class Measure(msgspec.Struct, frozen=True):
+    """Read what this slot and all below it use, and tell it to ``Judge.measured``."""
 
     slot: int
 
@@ -59,11 +69,18 @@ class GiveUp(msgspec.Struct, frozen=True):
     note: str
 
 
-Effect = Spawn | Kill | Feed | Steal | NeedCode | Deliver | GiveBack | GiveUp
+Effect = Spawn | Kill | Feed | Steal | Measure | NeedCode | Deliver | GiveBack | GiveUp
 
 
 class Death(msgspec.Struct, frozen=True):
-    """How a slot's process ended: ``reason`` is "signal:SIGSEGV", "exit:3" ...; ``output`` its last lines."""
+    """How a slot's process ended: ``reason`` is "signal:SIGSEGV", "exit:3" ...; ``output`` its last lines.
+
+    ``printed``: by the task that it was at. ``peak_bytes``: the most memory that it had, over its life. ``is_oom``: the kernel has
+    killed something for want of memory just then.
+    """
 
     reason: str
     output: str = ""
+    printed: Printed = NOTHING_PRINTED
+    peak_bytes: int = 0
+    is_oom: bool = False

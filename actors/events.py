@@ -16,6 +16,7 @@ class Event(StrEnum):
     LEASES_DROPPED = "leases.dropped"  # a worker held what is no longer its own (worker, leases)
     LEASES_EXPIRED = "leases.expired"  # of the former incarnation, presented by nobody (leases)
     LEASES_INHERITED = "leases.inherited"  # taken over from a silent dispatcher (former, leases)
+    ORPHANS_KILLED = "orphans.killed"  # what a dead slot's task had left is killed (processes)
     RUN_UNDELIVERED = "run.undelivered"  # a connection took no more (worker, tasks)
     SLOT_DOWN = "slot.down"  # its process ended (slot, slot_pid, reason)
     SLOT_OUTPUT = "slot.output"  # a line that user code printed (slot, line)

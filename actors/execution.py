@@ -11,15 +11,19 @@ import io
 import pickle
 import time
 import traceback
+import zlib
 from typing import Any, Final
 
 import dill  # type: ignore[import-untyped]
 
+from regrow.actors import verdicts
+from regrow.actors.bounds import UNLIMITED, Bounds
 from regrow.actors.packets import Ended
 from regrow.actors.task import Failure, FailureKind
 
 PROTOCOL: Final = 4  # of pickle; every supported Python reads it
 MAX_TEXT: Final = 64 * 1024  # characters of a message or a traceback
+MAX_BASES: Final = 32  # of an exception's class, that are told
 REMEDY: Final = (
     "start the worker with --import-path DIR, where DIR holds it, "
     "or send the function by value, as regrow's client does"
@@ -27,13 +31,24 @@ REMEDY: Final = (
 
 
 class Refusal(Exception):
-    """The task ends here, with this failure."""
+    """The task ends here. Its failure is made later, when no limit is in force: making it takes memory and files."""
 
     def __init__(self, kind: FailureKind, cause: BaseException | str, message: str) -> None:
         """``cause``: the exception, or the name to give where there is none."""
         super().__init__(message)
-        name, trace = (cause, "") if isinstance(cause, str) else (type_name(cause), trace_of(cause))
-        self.failure = Failure(kind, name, clip(message), trace)
+        self.kind = kind
+        self.cause = cause if isinstance(cause, BaseException) else None
+        self.name = cause if isinstance(cause, str) else type_name(cause)
+        self.message = message
+
+    def failure(self, is_cloudpickle: bool, max_bytes: int) -> Failure:
+        """As data; the function's own exception with its pickle, where that is possible."""
+        message = clip(self.message)
+        if self.cause is None:
+            return Failure(self.kind, self.name, message)
+        is_raised = self.kind is FailureKind.RAISED
+        packed = _pickle_of(self.cause, is_cloudpickle, max_bytes) if is_raised else None
+        return Failure(self.kind, self.name, message, trace_of(self.cause), packed, type_names(self.cause))
 
 
 class _NotPlain(Exception):
@@ -47,29 +62,36 @@ class _PlainPickler(pickle.Pickler):
         raise _NotPlain(type(obj))
 
 
-def run(code: bytes, params: bytes, max_bytes: int) -> Ended:
+def run(code: bytes, params: bytes, max_bytes: int, bounds: Bounds = UNLIMITED) -> Ended:
     """One call from bytes to bytes. ``max_bytes`` bounds what may come back."""
     started = time.perf_counter()
     value, failure = None, None
+    is_cloudpickle = b"cloudpickle" in code
     try:
-        value = _value_of(code, params, max_bytes)
+        with bounds:
+            value = _value_of(code, params, is_cloudpickle, max_bytes, bounds.limits.output_bytes)
     except Refusal as refusal:
-        failure = refusal.failure
-    return Ended(value, failure, time.perf_counter() - started)
+        failure = bounds.meaning(refusal.cause) or refusal.failure(is_cloudpickle, max_bytes)
+    except MemoryError as error:  # there was not even enough to say so
+        failure = bounds.meaning(error) or Failure(FailureKind.RAISED, type_name(error), say(error))
+    return Ended(value, failure, time.perf_counter() - started, None if value is None else zlib.crc32(value))
 
 
-def _value_of(code: bytes, params: bytes, max_bytes: int) -> bytes:
+def _value_of(code: bytes, params: bytes, is_cloudpickle: bool, max_bytes: int, output_bytes: int | None) -> bytes:
     function = _load(code, "the function")
     if not callable(function):
         text = f"the function's pickle holds a {type_name(function)}, which cannot be called"
         raise Refusal(FailureKind.UNLOADABLE, "NotCallable", text)
     args, kwargs = _arguments(_load(params, "the parameters"))
-    is_cloudpickle = b"cloudpickle" in code
     try:
         value = function(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 (user code may raise anything, SystemExit too)
-        raise _raised(error, is_cloudpickle, max_bytes) from None
-    return _pack(value, is_cloudpickle, max_bytes)
+        raise Refusal(FailureKind.RAISED, error, say(error)) from None
+    packed = _pack(value, is_cloudpickle, max_bytes)
+    if output_bytes is not None and len(packed) > output_bytes:
+        text = verdicts.exceeded("output_bytes", output_bytes, len(packed)).message
+        raise Refusal(FailureKind.LIMIT, "output_bytes", text)
+    return packed
 
 
 def _load(data: bytes, what: str) -> Any:
@@ -129,22 +151,28 @@ def _in_dialect(value: object, is_cloudpickle: bool) -> bytes:
     return bytes(dill.dumps(value, protocol=PROTOCOL))
 
 
-def _raised(error: BaseException, is_cloudpickle: bool, max_bytes: int) -> Refusal:
-    """The function's own exception, with its pickle where that is possible."""
-    refusal = Refusal(FailureKind.RAISED, error, say(error))
-    failure = refusal.failure
+def _pickle_of(error: BaseException, is_cloudpickle: bool, max_bytes: int) -> bytes | None:
+    """None where there is none: type, message and traceback still travel."""
     try:
         packed = dumps(error, is_cloudpickle)
-    except BaseException:  # noqa: BLE001 (pickling runs user code; type, message and traceback still travel)
-        return refusal
-    if len(packed) <= max_bytes:
-        refusal.failure = Failure(failure.kind, failure.type, failure.message, failure.traceback, packed)
-    return refusal
+    except BaseException:  # noqa: BLE001 (pickling runs user code)
+        return None
+    return packed if len(packed) <= max_bytes else None
+
+
+def type_names(error: BaseException) -> tuple[str, ...]:
+    """Of its class and of the bases of that, which are user code's; without those that every exception has."""
+    kinds = [kind for kind in type(error).__mro__ if kind not in (object, BaseException)]
+    return tuple(name_of(kind) for kind in kinds[:MAX_BASES])
 
 
 def type_name(value: object) -> str:
     """``ZeroDivisionError``, ``package.module.Class``."""
-    kind = type(value)
+    return name_of(type(value))
+
+
+def name_of(kind: type) -> str:
+    """Of a class: without its module, where that is the language itself or the sender's script."""
     name = clip(f"{kind.__module__}.{kind.__qualname__}")
     return name.removeprefix("builtins.").removeprefix("__main__.")
 

@@ -13,26 +13,32 @@ import _signal  # type: ignore[import-not-found]
 import builtins
 import faulthandler
 import fcntl
+import hashlib
 import os
 import signal
 import socket
 import sys
 import termios
 import types
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import dill  # type: ignore[import-untyped]
+import msgspec
 import setproctitle
 
-from regrow.actors import execution, output, packets, pipe
+from regrow.actors import execution, output, packets, pipe, verdicts
+from regrow.actors.bounds import UNLIMITED, Bounds
 from regrow.actors.cache import CodeCache
-from regrow.runtime.process import die_with_parent
+from regrow.runtime.process import become_subreaper, die_with_parent, end_children
 
 SIGNALS: Final = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 Handler = Callable[[int, types.FrameType | None], Any] | int | None
+CHILDREN_S: Final = 1.0  # how long the end of what a task has left may take
+OOM_SCORE: Final = "1000"  # of what to kill first when the machine has no memory left: user code, and nothing else
 BROKEN: Final = 70  # exit code: the socket to the worker no longer works
 
 
@@ -101,11 +107,13 @@ class Margin:
         self._pipe = os.dup(sys.__stdout__.fileno())  # type: ignore[union-attr]  # user code may redirect the original
         self._unread = bytearray(4)
 
-    def mark(self, turn: int) -> None:
-        """The flushed output of ``turn`` ends here.  Raises OSError when user code has closed the pipe."""
+    def mark(self, turn: int) -> bool:
+        """The flushed output of ``turn`` ends here; was a mark needed?  Raises OSError when user code has closed the pipe."""
         fcntl.ioctl(self._pipe, termios.FIONREAD, self._unread)
-        if any(self._unread):
-            os.write(self._pipe, output.mark(turn))
+        if not any(self._unread):
+            return False
+        os.write(self._pipe, output.mark(turn))
+        return True
 
 
 def _environment() -> dict[bytes, bytes]:
@@ -120,7 +128,10 @@ def _handlers() -> list[Handler]:
 
 
 def serve(end: socket.socket, max_bytes: int) -> None:
-    """Take calls and answer each at once, until the worker closes its end."""
+    """Take calls and answer each at once, until the worker closes its end.
+
+    What a call has started is killed before its answer, so that nothing of it is left beside the next one.
+    """
     me = os.getpid()
     cache = CodeCache(packets.SLOT_CACHE_BYTES)
     surroundings = Surroundings()
@@ -128,22 +139,40 @@ def serve(end: socket.socket, max_bytes: int) -> None:
     pipe.send(end, packets.READY_NUMBER, packets.encode(packets.Ready()))
     while (packet := pipe.receive(end, 4 * max_bytes)) is not None:
         number, body = packet
-        answer = answer_to(packets.decode_call(body), cache, max_bytes)
+        call = packets.decode_call(body)
+        bounds = UNLIMITED if call.limits is None else Bounds(call.limits)
+        answer = answer_to(call, cache, max_bytes, bounds)
         if os.getpid() != me:
             os._exit(0)  # a process that the function forked has come back from it: only the original may answer
+        is_alone = end_children(CHILDREN_S)
         flush()
         surroundings.restore()
-        margin.mark(number)
+        answer = completed(answer, bounds, margin.mark(number))
         pipe.send(end, number, packets.encode(answer))
+        if not is_alone:
+            os._exit(BROKEN)  # a process that cannot be killed hangs in the kernel: the worker adopts it
 
 
-def answer_to(call: packets.Call, cache: CodeCache, max_bytes: int) -> packets.Answer:
+def answer_to(call: packets.Call, cache: CodeCache, max_bytes: int, bounds: Bounds) -> packets.Answer:
     """Run a call, unless its function is neither with it nor here: the worker may have stolen the packet that had it."""
     code = call.code if call.code is not None else cache.get(call.digest)
     if code is None:
         return packets.CodeMissing()
+    if call.digest not in cache and (found := hashlib.sha256(code).hexdigest()) != call.digest:
+        return packets.Ended(None, verdicts.corrupt("the function", call.digest, found), 0.0)
     cache.put(call.digest, code)
-    return execution.run(code, call.params, max_bytes)
+    if call.checksum is not None and (sum_found := zlib.crc32(call.params)) != call.checksum:
+        return packets.Ended(None, verdicts.corrupt("the parameters", f"{call.checksum:08x}", f"{sum_found:08x}"), 0.0)
+    return execution.run(code, call.params, max_bytes, bounds)
+
+
+def completed(answer: packets.Answer, bounds: Bounds, is_marked: bool) -> packets.Answer:
+    """With what is known only now, when all that the call had started has ended."""
+    if not isinstance(answer, packets.Ended):
+        return answer
+    if answer.failure is None and (failure := bounds.overrun(answer.ran_s)) is not None:
+        return packets.Ended(None, failure, answer.ran_s, None, is_marked)
+    return msgspec.structs.replace(answer, is_marked=True) if is_marked else answer
 
 
 def flush() -> None:
@@ -156,6 +185,9 @@ def flush() -> None:
 def settle_in(parent: int, title: str) -> None:
     """Die with the parent, and start from Python's default signal behaviour."""
     die_with_parent(parent)
+    become_subreaper()
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in SIGNALS:
         if number not in (signal.SIGPIPE, signal.SIGXFSZ):  # Python itself ignores these

@@ -37,12 +37,16 @@ class CodeMissing(msgspec.Struct, frozen=True, array_like=True, tag="code_missin
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag="ended", forbid_unknown_fields=True):
-    """How a call ended: exactly one of ``value`` (pickled, with its CRC-32) and ``failure`` is set. ``ran_s``: seconds in the slot."""
+    """How a call ended: exactly one of ``value`` (pickled, with its CRC-32) and ``failure`` is set. ``ran_s``: seconds in the slot.
+
+    ``is_marked``: the end of what it printed is marked in the slot's output (see ``output``).
+    """
 
     value: bytes | None
     failure: Failure | None
     ran_s: float
     checksum: int | None = None
+    is_marked: bool = False
 
 
 Answer = Ended | CodeMissing

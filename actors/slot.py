@@ -1,17 +1,25 @@
 """Core: one slot and the tasks in it, as its worker sees them."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
+from itertools import islice
 from typing import Final
 
+from regrow.actors import verdicts
 from regrow.actors.cache import CodeCache
-from regrow.actors.packets import SLOT_CACHE_BYTES, Answer, CodeMissing
-from regrow.actors.task import TaskId
+from regrow.actors.effects import Death
+from regrow.actors.limits import NO_LIMITS, Limits
+from regrow.actors.output import NOTHING_PRINTED, Printed
+from regrow.actors.packets import SLOT_CACHE_BYTES, Answer, CodeMissing, Ended
+from regrow.actors.task import Failure, TaskId
 from regrow.actors.wire import Lease, TaskToRun
 
 AHEAD_S: Final = 0.010  # expected work in one slot, seconds
 AHEAD_TASKS: Final = 64  # tasks in one slot
 AHEAD_PARAMS_BYTES: Final = 3 * 1024  # larger calls are fed one at a time; AHEAD_TASKS of these fit a socket's buffer
+UNBOUNDED: Final = 2.0**53  # an amount from here on is no limit
 UNKNOWN_S: Final = 3600.0  # stands for "no idea": nothing is fed behind it
 
 FAILED_STARTS: Final = 6  # in a row, without one slot ever ready: starting again is no use
@@ -36,6 +44,18 @@ class Job:
 
     task: TaskToRun
     is_dropped: bool = False  # somebody else's by now: whatever comes of it is forgotten
+    is_late: bool = False  # its deadline has come: it is not started any more
+    due: float | None = None  # its deadline, monotonic seconds
+    printed: Printed = NOTHING_PRINTED
+    limits: Limits | None = field(init=False)
+    deadline_s: float | None = field(init=False)
+    is_bounded: bool = field(init=False)  # has it limits, or a deadline?
+
+    def __post_init__(self) -> None:
+        task = self.task
+        self.limits = None if task.limits is None else sane(task.limits)
+        self.deadline_s = None if task.deadline_s is None else _sane(task.deadline_s)
+        self.is_bounded = self.limits is not None or self.deadline_s is not None
 
     @property
     def key(self) -> Key:
@@ -52,10 +72,44 @@ class Job:
         """Seconds that it should take."""
         return UNKNOWN_S if self.task.expected_s is None else self.task.expected_s
 
+    def lateness(self) -> Failure:
+        """Its end, when its deadline has come before it started."""
+        return verdicts.deadline_passed(self.deadline_s or 0.0, has_started=False)
+
+    def overprinting(self) -> Failure | None:
+        """Its end, if it has printed more than it may."""
+        limit = self.limits.output_bytes if self.limits is not None else None
+        if limit is None or self.printed.size_bytes <= limit:
+            return None
+        return verdicts.printed_too_much(limit, self.printed.size_bytes)
+
     @property
     def is_quick(self) -> bool:
         """May it be fed behind another task?"""
         return self.expected_s <= AHEAD_S and len(self.task.params) <= AHEAD_PARAMS_BYTES
+
+
+@lru_cache(maxsize=256)
+def sane(limits: Limits) -> Limits | None:
+    """Limits without amounts that nothing can be compared with; ``None`` if there are no others."""
+    amounts = {name: _sane(getattr(limits, name)) for name in Limits.__struct_fields__}
+    checked = Limits(**amounts)  # type: ignore[arg-type]  # each amount is of the type that it was
+    return None if checked == NO_LIMITS else checked
+
+
+def _sane(amount: float | None) -> float | None:
+    if amount is None or math.isnan(amount) or amount >= UNBOUNDED:
+        return None
+    return max(0, amount)
+
+
+@dataclass(slots=True)
+class Sentence:
+    """How a task that is over is to end, if its slot is still at it when it is killed."""
+
+    turn: int
+    failure: Failure
+    ran_s: float
 
 
 @dataclass(slots=True)
@@ -68,6 +122,7 @@ class Slot:
     carriers: set[int] = field(default_factory=set)  # turns in ``fed`` whose packets carry their function
     expected_s: float = 0.0  # of everything in ``fed``
     verdict: str = ""  # why its worker kills it
+    sentence: Sentence | None = None
     is_dry: bool = False  # the last steal found nothing, and nothing was fed or answered since
     has_worked: bool = False  # was fed something since it became ready
 
@@ -120,6 +175,30 @@ class Slot:
         if unread:
             self.known.clear()
         return {number: self.release(number) for number in unread if number in self.fed}
+
+    def front(self) -> tuple[int, Job | None]:
+        """The turn that it is at, unless it has not read it yet, and its task."""
+        return next(iter(self.fed.items()), (0, None))
+
+    def is_sentenced(self) -> bool:
+        """Is it still at the task that is over?"""
+        return self.sentence is not None and self.front()[0] == self.sentence.turn
+
+    def last_word(self, turn: int, death: Death) -> Ended:
+        """How a task ends that it has died at."""
+        if self.sentence is not None and self.sentence.turn == turn:
+            return Ended(None, self.sentence.failure, self.sentence.ran_s)
+        if self.is_victim(death):
+            return Ended(None, verdicts.killed_by_kernel(death.reason, death.peak_bytes, death.output), 0.0)
+        return Ended(None, verdicts.crashed(death.reason, self.verdict, death.output), 0.0)
+
+    def is_victim(self, death: Death) -> bool:
+        """Did the kernel kill it for want of memory?"""
+        return death.is_oom and not self.verdict
+
+    def has_late(self) -> bool:
+        """Is there anything behind its front that is not to be started any more?"""
+        return any(job.is_late for job in islice(self.fed.values(), 1, None))
 
     def has_dropped(self) -> bool:
         """Is it at something that it should not be at?"""

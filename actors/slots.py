@@ -26,29 +26,22 @@ is put back in front, and fed again with its function.
 *Abandon* steals nothing back: what was fed to a slot may be running elsewhere, so the slot is killed, without an outcome.
 """
 
-from regrow.actors.backlog import Backlog
-from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, NeedCode, Spawn, Steal
+from regrow.actors.effects import Death, Deliver, Effect, GiveBack, GiveUp, Kill, Spawn
+from regrow.actors.feeding import Feeding
+from regrow.actors.output import Printed
 from regrow.actors.packets import Answer, CodeMissing, Ended
-from regrow.actors.slot import AHEAD_TASKS, Job, Key, Phase, Slot, Starts
-from regrow.actors.task import Digest, Failure, FailureKind, Outcome
+from regrow.actors.slot import AHEAD_TASKS, Job, Phase, Sentence, Slot, Starts
+from regrow.actors.task import Digest, Failure, FailureKind
 from regrow.actors.wire import Lease, TaskToRun
 
 Answers = list[tuple[int, Answer]]  # by turn, in the order in which the slot gave them
 
 
-class Slots:
+class Slots(Feeding):
     """Folds what happens to the slots and their tasks; every method returns what to do, in order."""
 
     def __init__(self, count: int) -> None:
-        self.slots = [Slot() for _ in range(count)]
-        self.held: dict[Key, Job] = {}
-        self.unacknowledged: dict[Key, Outcome] = {}
-        self.is_draining = False
-        self._idle: dict[int, None] = {}  # ready slots with nothing fed, longest idle first
-        self._backlog = Backlog()
-        self._stealing: set[int] = set()
-        self._recalled = 0  # tasks that still are to be given back
-        self._numbers = 0
+        super().__init__(count)
         self._starts = Starts()
 
     # What a worker asks.
@@ -84,6 +77,7 @@ class Slots:
         if self.is_draining:
             return [*effects, GiveBack([job.lease for job in news])] if news else effects
         self.held.update((job.key, job) for job in news)
+        self._note_bounds(news)
         return effects + self._ask(self._backlog.add(news)) + self._spread()
 
     def learn(self, functions: dict[Digest, bytes | None]) -> list[Effect]:
@@ -166,6 +160,8 @@ class Slots:
         slot.is_dry = not unread
         if slot.has_dropped():
             effects += self.condemn(number, "its task was taken away")
+        elif slot.is_sentenced():
+            effects += self.condemn(number, "its task was over a limit")
         return effects + self._spread()
 
     def condemn(self, number: int, verdict: str) -> list[Effect]:
@@ -184,11 +180,41 @@ class Slots:
         self._stealing.discard(number)
         self._idle.pop(number, None)
         effects = self._fold(number, answers, unread)
-        failure = _crash(death, slot.verdict)
-        effects += [self._end(job, Ended(None, failure, 0.0)) for job in slot.fed.values() if not job.is_dropped]
+        effects += [
+            self._end(job, slot.last_word(turn, death), death.printed, is_victim=slot.is_victim(death))
+            for turn, job in slot.fed.items()
+            if not job.is_dropped
+        ]
         return effects + self._replace(number, death) + self._spread()
 
+    # What their tasks use, and how long they take.
+
+    def printed(self, number: int, turns: dict[int, Printed]) -> None:
+        """What these turns, whose answers are to be told next, have printed."""
+        for turn, printed in turns.items():
+            if (job := self.slots[number].fed.get(turn)) is not None:
+                job.printed = printed
+
+    def expire(self, late: list[Job]) -> list[Effect]:
+        """Their deadline has come: they end, if they have not started; first what their slots have not read is stolen back."""
+        for job in late:
+            job.is_late = self._has_late = True
+        unread = [number for number, slot in enumerate(self.slots) if slot.is_deep and slot.has_late()]
+        return [self._steal(number) for number in unread] or self._spread()
+
+    def sentence(self, number: int, turn: int, failure: Failure, ran_s: float) -> list[Effect]:
+        """This turn is over, after ``ran_s``: kill its slot, when nothing that can start in it is left there."""
+        self.slots[number].sentence = Sentence(turn, failure, ran_s)
+        return [self._steal(number)]
+
     # Inside.
+
+    def _note_bounds(self, news: list[Job]) -> None:
+        for job in news:
+            if job.is_bounded:
+                self.has_bounds = True
+                job.is_late = job.deadline_s == 0
+                self._has_late |= job.is_late
 
     def _replace(self, number: int, death: Death) -> list[Effect]:
         self._starts.note_death(self.slots[number].has_worked)
@@ -225,79 +251,3 @@ class Slots:
         if slot.is_idle:
             self._idle[number] = None
         return effects
-
-    def _end(self, job: Job, ended: Ended) -> Deliver:
-        """The task's outcome exists: hold the outcome instead of the task."""
-        del self.held[job.key]
-        outcome = Outcome(job.task.task_id, job.task.attempt, ended.value, ended.failure, ended.ran_s)
-        self.unacknowledged[job.key] = outcome
-        return Deliver(outcome)
-
-    def _steal(self, number: int) -> Effect:
-        self._stealing.add(number)
-        return Steal(number)
-
-    def _ask(self, digests: list[Digest]) -> list[Effect]:
-        return [NeedCode(digests)] if digests else []
-
-    def _spread(self) -> list[Effect]:
-        """Give back what is recalled, then feed what can be fed, then even out."""
-        if self._stealing:
-            return []
-        effects = self._give_back()
-        while (job := self._backlog.head()) is not None:
-            code = self._backlog.code.get(job.task.digest)
-            if code is None:  # forgotten for others' sake while the task waited
-                effects += self._ask(self._backlog.add([self._backlog.take()]))
-            elif (number := self._place(job)) is not None:
-                effects.append(self._feed(number, self._backlog.take(), code))
-            else:
-                break
-        return effects + self._even_out()
-
-    def _give_back(self) -> list[Effect]:
-        """The newest unstarted tasks, as many as are recalled; when draining, all."""
-        count, self._recalled = len(self.held) if self.is_draining else self._recalled, 0
-        newest = self._backlog.take_newest(count) if count else []
-        for job in newest:
-            del self.held[job.key]
-        return [GiveBack([job.lease for job in newest])] if newest else []
-
-    def _place(self, job: Job) -> int | None:
-        """The slot for it: the longest idle one, else for a quick task the one with the least ahead of it."""
-        if (idle := next(iter(self._idle), None)) is not None:
-            return idle
-        if not job.is_quick:
-            return None
-        roomy = [number for number, slot in enumerate(self.slots) if slot.has_room(job)]
-        return min(roomy, key=lambda number: self.slots[number].expected_s, default=None)
-
-    def _feed(self, number: int, job: Job, code: bytes) -> Feed:
-        self._idle.pop(number, None)
-        self._numbers += 1
-        is_carrier = self.slots[number].take(self._numbers, job, code)
-        return Feed(number, self._numbers, job.task.digest, job.task.params, code if is_carrier else None)
-
-    def _even_out(self) -> list[Effect]:
-        """Steal from the slot with the most unread tasks while another has none."""
-        deep = [number for number, slot in enumerate(self.slots) if slot.is_deep] if self._idle else []
-        return [self._steal(max(deep, key=lambda number: len(self.slots[number].fed)))] if deep else []
-
-    def check(self) -> None:
-        """The invariants, for tests.  Raises AssertionError that names the broken one."""
-        places = list(self._backlog)
-        places += [job for slot in self.slots for job in slot.fed.values() if not job.is_dropped]
-        assert sorted(job.key for job in places) == sorted(self.held), "a held task is in no place, or in two"
-        assert not self.held.keys() & self.unacknowledged.keys(), "a task is held after its outcome"
-        idle = {number for number, slot in enumerate(self.slots) if slot.is_idle}
-        assert idle == set(self._idle), "the idle slots are not those that are ready and empty"
-        if idle and not self._stealing:
-            assert self._backlog.head() is None, "a task waits beside an idle slot"
-            assert not any(slot.is_deep for slot in self.slots), "a task is unread beside an idle slot"
-
-
-def _crash(death: Death, verdict: str) -> Failure:
-    message = "the slot process died while it ran this task"
-    if verdict:
-        message += f": its worker killed it, because {verdict}"
-    return Failure(FailureKind.CRASHED, death.reason, message, death.output)

@@ -37,6 +37,7 @@ from regrow.runtime.actor import Actor, Context
 from regrow.runtime.errors import ConfigError
 from regrow.runtime.link import MAX_FRAME_BYTES, connect_dealer
 from regrow.runtime.logs import log
+from regrow.runtime.process import become_subreaper
 from regrow.runtime.spec import Heartbeat
 
 FAREWELL_S: Final = 0.5  # how long the last words may take to leave
@@ -78,6 +79,7 @@ class Worker(Actor[WorkerArguments, object]):
 
     def on_start(self) -> None:
         self.context.defer_ready()
+        become_subreaper()
         nest = Nest(self.context.run_directory if self.context.tree else None, self.context.name)
         self._belongings.callback(nest.remove)
         self._connect()

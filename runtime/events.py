@@ -19,7 +19,7 @@ class Event(StrEnum):
     LETTER_DROPPED = "letter.dropped"  # nobody lives there, or its queue is full (to, total)
     LOOP_GAP = "loop.gap"  # this process itself was suspended (gap_s)
     MAILBOX_FULL = "mailbox.full"  # a user message was refused (sender, total)
-    ORPHAN_KILLED = "orphan.killed"  # what user code had detached from the tree ends with it (orphan_pid)
+    ORPHAN_KILLED = "orphan.killed"  # a descendant whose parent had died, and which it had left, is killed (orphan_pid)
     ORPHAN_REAPED = "orphan.reaped"  # a descendant whose parent had died ended (orphan_pid)
     SUPERVISOR_REPORT = "supervisor.report"  # a child failed, or did not start (kind, child, reason, detail, note)
     SUPERVISOR_GAVE_UP = "supervisor.gave_up"  # restarting did not help (kind, child, reason, detail, note)

@@ -16,6 +16,7 @@ from typing import Final
 
 from regrow.runtime.link import Poller, Readable, _Socket
 
+TIMERS: Final = 256  # kept before cancelled ones are looked for
 GAP_S: Final = 1.0  # a round that comes later than this was preceded by a suspension
 
 Callback = Callable[[], None]
@@ -42,6 +43,7 @@ class Loop:
         self._poller = Poller()
         self._callbacks: dict[object, Callback] = {}
         self._timers: list[tuple[float, int, Timer]] = []
+        self._swept_at = TIMERS
         self._sequence = count()
         self._on_gap = on_gap
         self._last_round = self.now()
@@ -66,7 +68,15 @@ class Loop:
         """Call back once, ``delay_s`` seconds from now."""
         timer = Timer(self.now() + delay_s, callback)
         heapq.heappush(self._timers, (timer.at, next(self._sequence), timer))
+        if len(self._timers) > self._swept_at:
+            self._sweep()
         return timer
+
+    def _sweep(self) -> None:
+        """Forget cancelled timers, which would be kept until their times."""
+        self._timers = [entry for entry in self._timers if entry[2].callback is not None]
+        heapq.heapify(self._timers)
+        self._swept_at = max(TIMERS, 2 * len(self._timers))
 
     def waker(self, callback: Callback) -> Callback:
         """A function that any thread may call to have ``callback`` called by this loop; many calls may become one."""

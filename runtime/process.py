@@ -12,8 +12,9 @@ Invariants
 Limits
     A child that is stopped (SIGSTOP) before it could ask to die with its parent outlives a parent that is killed
     meanwhile, until somebody lets it go on: then it sees at once that its parent is another.
-    A process that user code detaches (a session of its own, its parent gone) is not known to any actor. It becomes a
-    child of the root, and lives until the root has ended in order; it outlives a root that is killed.
+    A process that has lost its parent becomes a child of the nearest subreaper above it: of an actor that has asked to be
+    one, else of the root. The root kills what it is given so, as soon as any of its children ends, and at the latest with
+    the tree. Nothing does that for a root that is killed itself: what user code had detached by then lives on.
 """
 
 import ctypes
@@ -24,7 +25,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -171,39 +172,84 @@ def become_subreaper() -> None:
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def reap_orphans(known: frozenset[int]) -> list[int]:
-    """Reap adopted descendants that have ended, with what is left in their process groups; their pids.
+def orphans(known: frozenset[int]) -> list[int]:
+    """Adopted descendants: children that are neither ``known`` nor in this process's own session.
 
-    Never touches the status of a ``known`` child, nor of a child in this process's own session: that one was started by
-    other code of this process, which waits for it itself.
+    One in our own session was started by other code of this process, which waits for it itself.
     """
-    reaped = []
-    for pid in _zombies():
-        if pid not in known and _session(pid) not in (os.getsid(0), None):
-            kill_group(pid)
-            with suppress(ChildProcessError):
-                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
-                reaped.append(pid)
-    return reaped
+    return [pid for pid in children() if pid not in known and _session(pid) not in (os.getsid(0), None)]
+
+
+def kill_orphans(known: frozenset[int]) -> tuple[set[int], list[int]]:
+    """SIGKILL to all orphans (see ``orphans``), and reap those that have ended; the pids of both. Waits for nothing.
+
+    The end of a killed one is a SIGCHLD, and may make its own children orphans: then this is to be called again.
+    """
+    killed, reaped = set(), []
+    for pid in orphans(known):
+        if _stat(pid)[:1] != ["Z"]:
+            _kill(pid)
+            killed.add(pid)
+        elif reap(pid):
+            reaped.append(pid)
+    return killed, reaped
 
 
 def end_orphans(known: frozenset[int], within_s: float) -> list[int]:
-    """SIGKILL to all adopted descendants, and to those whom their deaths make adopted, and reap them; their pids.
+    """SIGKILL to all orphans, and to those whom their deaths make orphans, and reap them; their pids.
 
-    ``known`` and the children in this process's own session are not touched, see ``reap_orphans``.  Gives up after
-    ``within_s`` seconds: no process can be made to end that hangs in the kernel.
+    Gives up after ``within_s`` seconds: no process can be made to end that hangs in the kernel.
     """
+    return _end_all(lambda: orphans(known), within_s)
+
+
+def end_children(within_s: float) -> bool:
+    """SIGKILL to all children, and, where this process is a subreaper, to all that they leave; False if some do not end.
+
+    Cheap when there are none.
+    """
+    if has_children():
+        _end_all(children, within_s)
+        return not has_children()
+    return True
+
+
+def has_children() -> bool:
+    """Are there any, alive or not yet reaped?"""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _end_all(chosen: Callable[[], list[int]], within_s: float) -> list[int]:
     ended: list[int] = []
     deadline = time.monotonic() + within_s
-    while orphans := [pid for pid in children() if pid not in known and _session(pid) not in (os.getsid(0), None)]:
-        for pid in orphans:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)  # a child that nobody has reaped: the number is still its own
-        for pid in orphans:
+    while pids := chosen():
+        for pid in pids:
+            _kill(pid)
+        for pid in pids:
             if not _reap_by(pid, deadline):
                 return ended
             ended.append(pid)
     return ended
+
+
+def _kill(pid: int) -> None:
+    """SIGKILL to a child that nobody has reaped: the number is still its own."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def reap(pid: int) -> bool:
+    """Reap a child if it has ended, with what is left in its process group if it was the leader of one."""
+    with suppress(ChildProcessError):
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            kill_group(pid)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+            return True
+    return False
 
 
 def _reap_by(pid: int, deadline: float) -> bool:
@@ -228,11 +274,6 @@ def children() -> list[int]:
     """The children of this process, also those that have ended and are not reaped."""
     lists = [task.joinpath("children").read_text() for task in Path("/proc/self/task").iterdir()]
     return [int(child) for children in lists for child in children.split()]
-
-
-def _zombies() -> list[int]:
-    """Children of this process that have ended and are not reaped."""
-    return [child for child in children() if _stat(child)[:1] == ["Z"]]
 
 
 def _stat(pid: int) -> list[str]:

@@ -1,8 +1,8 @@
 """Shell: the root of a tree: the supervisor that runs in the launched process.
 
-It owns the tree's private run directory, reaps descendants whose parents have died, and turns the end of the tree into
-an exit code. Everything below dies with it, also by SIGKILL; processes that user code has detached end with an orderly
-end only, last of all.
+It owns the tree's private run directory, kills and reaps descendants whose parents have died, and turns the end of the
+tree into an exit code. Everything below dies with it, also by SIGKILL, but for what user code has detached: that ends when
+the root is given it (see ``process``), and so not when the root is killed itself.
 """
 
 import os
@@ -46,6 +46,7 @@ class Root(Supervisor):
         super().__init__(arguments, context)
         process.become_subreaper()
         self._strangers = frozenset(process.children())  # of this program, from before the tree
+        self._killed: set[int] = set()  # orphans whose end is on its way
 
     def on_stop(self, grace_s: float | None) -> None:
         """Tell the program, then stop the children in order."""
@@ -55,13 +56,17 @@ class Root(Supervisor):
     def on_end(self) -> None:
         """When our own children are gone, whoever is left below us had been detached from the tree."""
         super().on_end()
-        for pid in process.end_orphans(self._strangers, ORPHANS_S):
+        for pid in set(process.end_orphans(self._strangers, ORPHANS_S)) - self._killed:
             events.say("warning", Event.ORPHAN_KILLED, orphan_pid=pid)
 
     def on_signal(self, number: int) -> None:  # noqa: ARG002 (SIGCHLD, the only one)
-        """Some child has ended: our own are seen by their pidfds, the others are orphans of ours."""
+        """Some child has ended: our own are seen by their pidfds; all others were left by the dead, and die as well."""
         known = self._strangers | {life.process.pid for life in self._lives.values()}
-        for pid in process.reap_orphans(known):
+        killed, reaped = process.kill_orphans(known)
+        for pid in killed - self._killed:
+            events.say("warning", Event.ORPHAN_KILLED, orphan_pid=pid)
+        self._killed = killed
+        for pid in reaped:
             events.say("debug", Event.ORPHAN_REAPED, orphan_pid=pid)
 
     def started(self) -> None:

@@ -17,6 +17,7 @@ from support.trees import RunningTree, is_alive
 from support.waiting import wait_until
 
 LEAF = child("leaf", Puppet, PuppetArguments())
+LEFT_S = 2.0  # promised: whoever is killed, what it leaves lives no longer, as long as the root lives
 OFTEN = {"intensity": Intensity(100, 5.0), "backoff": Backoff(reset_after_s=0.0)}
 
 
@@ -88,21 +89,34 @@ def test_the_group_of_an_orphan_dies_when_the_root_reaps_it() -> None:
         assert not zombies
 
 
-def test_what_user_code_detached_ends_with_the_tree_but_not_before() -> None:
+def detached(tree: RunningTree, count: int) -> set[int]:
+    """What lives below the root and is none of its actors."""
+    known = {node.pid for node in tree.tree().walk()}
+    return wait_until(
+        lambda: found if len(found := set(below(tree.process.pid)) - known) == count else set(), 5, f"{count} daemons"
+    )
+
+
+def test_what_user_code_detached_ends_with_the_tree() -> None:
     forker = child("forker", Puppet, PuppetArguments(daemons=2), restart=Restart.TEMPORARY)
     with RunningTree(SupervisorSpec((branch("inner", SupervisorSpec((forker,))), LEAF))) as tree:
-        known = {node.pid for node in tree.tree().walk()}
-        daemons = wait_until(
-            lambda: found if len(found := set(below(tree.process.pid)) - known) == 3 else set(), 5, "daemons"
-        )
-        tree.kill("root/inner/forker")
-        wait_until(lambda: "root/inner/forker" not in {node.path for node in tree.tree().walk()}, 5, "it is gone")
-        assert all(map(is_alive, daemons))
+        daemons = detached(tree, 3)
 
         assert tree.stop() == 0
 
         assert not any(map(is_alive, daemons))
-        assert tree.errors().count("orphan.killed") == 3
+        assert "orphan.killed" in tree.errors()
+
+
+def test_what_the_dead_have_left_ends_while_the_tree_lives() -> None:
+    forker = child("forker", Puppet, PuppetArguments(daemons=2, has_grandchild=True), restart=Restart.TEMPORARY)
+    with RunningTree(SupervisorSpec((branch("inner", SupervisorSpec((forker,), **OFTEN)), LEAF), **OFTEN)) as tree:
+        left = detached(tree, 4)
+
+        tree.kill("root/inner")
+
+        wait_until(lambda: not any(map(is_alive, left)), LEFT_S, "nothing of it is left")
+        assert is_alive(tree.pid("root/leaf"))
 
 
 def test_what_user_code_detached_ends_with_a_tree_that_gives_up() -> None:

@@ -240,6 +240,10 @@ def raise_unsayable() -> None:
     raise Unsayable
 
 
+def raise_memory_error() -> None:
+    raise MemoryError
+
+
 def raise_surrogate() -> None:
     raise ValueError("half a character: \ud800")
 

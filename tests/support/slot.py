@@ -1,5 +1,6 @@
 """One slot process, held as a worker holds it, for tests."""
 
+import hashlib
 import select
 import time
 from collections.abc import Callable
@@ -7,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from regrow.actors.effects import Death
+from regrow.actors.limits import Limits
 from regrow.actors.packets import Call, Ended, Ready
 from regrow.actors.slot_process import SlotProcess
 from regrow.actors.task import Digest
 from support.functions import by_value, call
 
 MAX_BYTES = 4 * 1024 * 1024
+
+
+def digest_of(code: bytes) -> Digest:
+    return Digest(hashlib.sha256(code).hexdigest())
 
 
 class HeldSlot:
@@ -30,18 +36,34 @@ class HeldSlot:
         """Send a call with its function; the turn's number."""
         return self.feed_packet(function, call(*args, **kwargs))
 
-    def feed_packet(self, function: Callable[..., Any] | bytes, params: bytes) -> int:
+    def feed_packet(
+        self,
+        function: Callable[..., Any] | bytes,
+        params: bytes,
+        limits: Limits | None = None,
+        checksum: int | None = None,
+    ) -> int:
         code = function if isinstance(function, bytes) else by_value(function)
         self._turn += 1
-        self.process.feed(self._turn, Call(Digest(f"digest {self._turn}"), params, code))
+        self.process.feed(self._turn, Call(digest_of(code), params, code, limits, checksum))
         return self._turn
 
     def run(self, function: Callable[..., Any] | bytes, *args: Any, **kwargs: Any) -> Ended:
         """Send a call and wait for its answer."""
         return self.run_packet(function, call(*args, **kwargs))
 
-    def run_packet(self, function: Callable[..., Any] | bytes, params: bytes) -> Ended:
-        turn = self.feed_packet(function, params)
+    def run_within(self, limits: Limits, function: Callable[..., Any] | bytes, *args: Any) -> Ended:
+        """Send a call that has limits and wait for its answer."""
+        return self.run_packet(function, call(*args), limits)
+
+    def run_packet(
+        self,
+        function: Callable[..., Any] | bytes,
+        params: bytes,
+        limits: Limits | None = None,
+        checksum: int | None = None,
+    ) -> Ended:
+        turn = self.feed_packet(function, params, limits, checksum)
         [(number, ended)] = self.answers(1)
         assert number == turn
         assert isinstance(ended, Ended)
@@ -54,9 +76,14 @@ class HeldSlot:
         while len(found) < count:
             ready, _, _ = select.select([self.process.end, self.process.pidfd], [], [], deadline - time.monotonic())
             assert ready, f"{len(found)} of {count} answers within {within} s"
-            found += self.process.answers()
-            assert self.process.end in ready or found, f"the slot ended: {self.process.lines(0.0)}"
+            found += self.process.answers(0.0)
+            assert self.process.end in ready or found, f"the slot ended: {self.lines()}"
         return found
+
+    def lines(self) -> list[str]:
+        """What it has printed."""
+        self.process.note_output()
+        return self.process.lines(0.0)
 
     def death(self, within: float = 20.0) -> Death:
         """Wait for its end."""

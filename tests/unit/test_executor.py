@@ -4,17 +4,19 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dill
 import pytest
 
 from regrow.actors import packets, pipe
+from regrow.actors.limits import Limits
 from regrow.actors.slot_process import clean_environment
-from regrow.actors.task import Digest, FailureKind
-from support import functions
-from support.slot import MAX_BYTES, HeldSlot
+from regrow.actors.task import FailureKind
+from support import functions, hungry
+from support.slot import MAX_BYTES, HeldSlot, digest_of
 from support.waiting import wait_until
 
 
@@ -55,8 +57,8 @@ def test_it_runs_a_function_and_returns_its_value(slot: HeldSlot) -> None:
 
 def test_it_runs_a_function_again_that_it_has_been_sent_once(slot: HeldSlot) -> None:
     code = functions.by_value(functions.double)
-    slot.process.feed(1, packets.Call(Digest("d"), functions.call(1), code))
-    slot.process.feed(2, packets.Call(Digest("d"), functions.call(2)))
+    slot.process.feed(1, packets.Call(digest_of(code), functions.call(1), code))
+    slot.process.feed(2, packets.Call(digest_of(code), functions.call(2)))
 
     answers = slot.answers(2)
 
@@ -68,8 +70,8 @@ def test_a_call_whose_function_was_stolen_with_another_call_is_answered_but_not_
 ) -> None:
     code, witness = functions.by_value(functions.note), tmp_path / "witness"
     os.kill(slot.process.pid, signal.SIGSTOP)
-    slot.process.feed(1, packets.Call(Digest("d"), functions.call(str(witness), "1"), code))
-    slot.process.feed(2, packets.Call(Digest("d"), functions.call(str(witness), "2")))
+    slot.process.feed(1, packets.Call(digest_of(code), functions.call(str(witness), "1"), code))
+    slot.process.feed(2, packets.Call(digest_of(code), functions.call(str(witness), "2")))
 
     stolen, _ = pipe.receive(slot.process._slot_end, MAX_BYTES) or (0, b"")  # one packet of a steal
     os.kill(slot.process.pid, signal.SIGCONT)
@@ -77,21 +79,24 @@ def test_a_call_whose_function_was_stolen_with_another_call_is_answered_but_not_
     assert stolen == 1
     assert slot.answers(1) == [(2, packets.CodeMissing())]
     assert not witness.exists()
-    slot.process.feed(3, packets.Call(Digest("d"), functions.call(str(witness), "3"), code))
+    slot.process.feed(3, packets.Call(digest_of(code), functions.call(str(witness), "3"), code))
     [(turn, ended)] = slot.answers(1)
     assert (turn, ended.failure, witness.read_text()) == (3, None, "3\n")
 
 
 def test_a_function_that_a_slot_has_forgotten_for_others_is_missing_and_can_be_sent_again(slot: HeldSlot) -> None:
     code = functions.by_value(functions.double)
-    padding = bytes(packets.SLOT_CACHE_BYTES // 5)  # behind the pickle's end, where nobody reads it
+    size = packets.SLOT_CACHE_BYTES // 5
+    codes = {
+        turn: code + bytes([turn]) * size for turn in range(1, 7)
+    }  # behind the pickle's end, where nobody reads it
     for turn in range(1, 7):
-        slot.process.feed(turn, packets.Call(Digest(f"d{turn}"), functions.call(turn), code + padding))
+        slot.process.feed(turn, packets.Call(digest_of(codes[turn]), functions.call(turn), codes[turn]))
         [(_, ended)] = slot.answers(1)
         assert ended.failure is None
 
-    slot.process.feed(7, packets.Call(Digest("d1"), functions.call(1)))
-    slot.process.feed(8, packets.Call(Digest("d6"), functions.call(6)))
+    slot.process.feed(7, packets.Call(digest_of(codes[1]), functions.call(1)))
+    slot.process.feed(8, packets.Call(digest_of(codes[6]), functions.call(6)))
 
     [missing, (_, known)] = slot.answers(2)
     assert missing == (7, packets.CodeMissing())
@@ -105,7 +110,7 @@ def test_a_crash_holds_what_its_own_task_printed_and_nothing_of_the_tasks_before
     wait_until(doomed.process.has_ended, within=20, what="the slot has ended")
 
     answers = doomed.answers(2)
-    doomed.process.lines(0.0)
+    doomed.lines()
 
     assert [turn for turn, _ in answers] == [1, 2]
     assert doomed.process.bury().output == "the third"
@@ -116,7 +121,7 @@ def test_output_that_was_read_before_its_tasks_answer_is_no_part_of_a_later_cras
 ) -> None:
     gate = tmp_path / "gate"
     doomed.feed(functions.say_and_wait, "the first", str(gate))
-    wait_until(lambda: doomed.process.lines(0.0), within=20, what="its output has come")
+    wait_until(lambda: doomed.lines(), within=20, what="its output has come")
     gate.touch()
     doomed.answers(1)
 
@@ -187,7 +192,7 @@ def test_a_module_that_breaks_the_slots_own_imports_ends_it_with_the_reason(tmp_
     held = HeldSlot(tmp_path / "slot", import_path=(str(tmp_path),))
 
     wait_until(held.process.has_ended, within=20, what="the slot has ended")
-    held.process.lines(0.0)
+    held.lines()
 
     assert "a broken module" in held.process.bury().output
 
@@ -221,7 +226,7 @@ def test_a_segfault_leaves_its_python_traceback(doomed: HeldSlot) -> None:
     doomed.feed(functions.crash)
 
     wait_until(doomed.process.has_ended, within=20, what="the slot has ended")
-    doomed.process.lines(0.0)
+    doomed.lines()
 
     assert "Segmentation fault" in doomed.process.bury().output
 
@@ -229,7 +234,7 @@ def test_a_segfault_leaves_its_python_traceback(doomed: HeldSlot) -> None:
 def test_garbage_in_its_socket_is_noticed_and_told(doomed: HeldSlot) -> None:
     doomed.feed(functions.write_garbage)
 
-    wait_until(lambda: doomed.process.answers() is None or doomed.process.garbage, within=20, what="garbage is seen")
+    wait_until(lambda: doomed.process.answers(0.0) is None or doomed.process.garbage, within=20, what="garbage is seen")
 
     assert "no answer" in doomed.process.garbage
     doomed.process.bury()
@@ -271,8 +276,8 @@ def test_what_it_prints_comes_as_lines_and_a_flood_is_cut(slot: HeldSlot) -> Non
     slot.feed(functions.shout, 5_000)
 
     def has_answered() -> bool:
-        lines.extend(slot.process.lines(0.0))
-        return bool(slot.process.answers())
+        lines.extend(slot.lines())
+        return bool(slot.process.answers(0.0))
 
     wait_until(has_answered, within=20, what="the flood is over")
     assert lines[0].startswith("line 0 ")
@@ -288,7 +293,56 @@ def test_a_pipe_full_of_output_does_not_lose_the_answer(slot: HeldSlot) -> None:
 
     answered: list[int] = []
     while not answered and time.monotonic() < time_limit:
-        slot.process.lines(time.monotonic())
-        answered = [number for number, _ in slot.process.answers()]
+        slot.lines()
+        answered = [number for number, _ in slot.process.answers(0.0)]
 
     assert answered == [turn]
+
+
+@pytest.mark.parametrize(
+    ("limits", "function", "amount", "end"),
+    [
+        (Limits(wall_s=0.2), hungry.sleep, 0.3, (FailureKind.TIMED_OUT, "wall_s")),
+        (Limits(cpu_s=0.2), hungry.burn, 0.3, (FailureKind.LIMIT, "cpu_s")),
+        (Limits(cpu_s=0.2), hungry.burn_in_child, 0.3, (FailureKind.LIMIT, "cpu_s")),
+        (Limits(memory_bytes=10**8), hungry.hold_memory, 2 * 10**8, (FailureKind.OOM, "memory_bytes")),
+        (Limits(memory_bytes=10**8), hungry.hold_memory_in_pieces, 2 * 10**8, (FailureKind.OOM, "memory_bytes")),
+        (Limits(output_bytes=1000), hungry.give_bytes, 1000, (FailureKind.LIMIT, "output_bytes")),
+    ],
+)
+def test_what_a_slot_can_see_of_a_limit_it_tells_without_its_worker(
+    slot: HeldSlot, limits: Limits, function: Callable[..., Any], amount: float, end: tuple[str, str]
+) -> None:
+    ended = slot.run_within(limits, function, amount)
+
+    assert ended.failure is not None
+    assert (ended.failure.kind, ended.failure.type) == end
+    assert ended.failure.type in ended.failure.message
+    assert slot.run(functions.double, 4).failure is None
+
+
+def test_without_such_a_limit_an_exception_stays_what_it_is(slot: HeldSlot) -> None:
+    ended = slot.run_within(Limits(wall_s=60.0), functions.raise_memory_error)
+
+    assert ended.failure is not None
+    assert (ended.failure.kind, ended.failure.type) == (FailureKind.RAISED, "MemoryError")
+    assert ended.failure.types == ("MemoryError", "Exception")
+    assert ended.failure.exception is not None
+
+
+def test_what_a_task_leaves_is_killed_before_its_answer(slot: HeldSlot, tmp_path: Path) -> None:
+    ended = slot.run(hungry.leave, str(tmp_path / "pids"))
+
+    assert ended.failure is None
+    assert not any(is_alive(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+
+
+def test_a_damaged_function_is_not_kept(slot: HeldSlot) -> None:
+    code = functions.by_value(functions.double)
+    slot.process.feed(1, packets.Call(digest_of(code), functions.call(1), code + b"."))
+    slot.process.feed(2, packets.Call(digest_of(code), functions.call(2)))
+
+    [(_, damaged), missing] = slot.answers(2)
+
+    assert damaged.failure.kind is FailureKind.CORRUPT_PAYLOAD
+    assert missing == (2, packets.CodeMissing())

@@ -11,9 +11,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from regrow.actors.cache import CodeCache
-from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, NeedCode, Spawn, Steal
+from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, Measure, NeedCode, Spawn, Steal
+from regrow.actors.judge import Judge, Usage
+from regrow.actors.limits import Limits
 from regrow.actors.outbox import Outbox
-from regrow.actors.output import LINE_BYTES, MARK_BYTES, Dropped, Output, mark
+from regrow.actors.output import (
+    HEAD_KEPT_BYTES,
+    LINE_BYTES,
+    MARK_BYTES,
+    NOTHING_PRINTED,
+    TAIL_KEPT_BYTES,
+    Dropped,
+    Output,
+    Printed,
+    mark,
+)
 from regrow.actors.packets import Answer, CodeMissing, Ended
 from regrow.actors.slot import AHEAD_PARAMS_BYTES, AHEAD_TASKS, FAILED_STARTS
 from regrow.actors.slots import Slots
@@ -24,8 +36,15 @@ CODE = Digest("code")
 VALUE = Ended(b"value", None, 0.001)
 
 
-def task(name: str, expected_s: float | None = None, digest: str = CODE, params: bytes = b"p") -> TaskToRun:
-    return TaskToRun(TaskId(name), 1, Digest(digest), params, expected_s)
+def task(
+    name: str,
+    expected_s: float | None = None,
+    digest: str = CODE,
+    params: bytes = b"p",
+    limits: Limits | None = None,
+    deadline_s: float | None = None,
+) -> TaskToRun:
+    return TaskToRun(TaskId(name), 1, Digest(digest), params, expected_s, None, limits, deadline_s)
 
 
 def tasks(count: int, expected_s: float | None = None) -> list[TaskToRun]:
@@ -447,6 +466,41 @@ def test_output_that_is_read_before_the_last_turns_answer_is_kept_behind_its_mar
     assert output.tail() == "of the second"
 
 
+def test_each_turn_gets_what_it_printed_whether_it_was_read_before_its_answer_or_behind_a_mark() -> None:
+    output = Output()
+
+    output.feed(b"of the first", now=0.0)
+    first = output.end_turn(1)
+    output.feed(b"of the second" + mark(2) + mark(3) + b"of the fourth" + mark(4) + b"of the fi", now=0.0)
+    others = [output.end_turn(turn) for turn in (2, 3, 4)]
+    output.feed(b"fth", now=0.0)
+
+    assert first == Printed(b"of the first", 12)
+    assert others == [Printed(b"of the second", 13), NOTHING_PRINTED, Printed(b"of the fourth", 13)]
+    assert output.rest() == Printed(b"of the fifth", 12)
+
+
+def test_of_a_long_output_the_beginning_and_the_end_are_kept_and_the_rest_is_counted() -> None:
+    output = Output()
+
+    for _ in range(100):
+        output.feed(b"x" * 999 + b"\n", now=0.0)
+    printed = output.end_turn(1)
+
+    assert printed.size_bytes == 100_000
+    assert len(printed.kept) < HEAD_KEPT_BYTES + TAIL_KEPT_BYTES + 100
+    assert b"[... %d bytes cut ...]" % (100_000 - HEAD_KEPT_BYTES - TAIL_KEPT_BYTES) in printed.kept
+
+
+def test_a_mark_that_user_code_writes_for_a_turn_to_come_is_not_heeded() -> None:
+    output = Output()
+    output.latest = 5
+
+    output.feed(b"one" + mark(6) + b"two", now=0.0)
+
+    assert output.end_turn(5) == Printed(b"onetwo", 6)
+
+
 @pytest.mark.parametrize("cut", range(1, MARK_BYTES))
 def test_a_mark_may_come_in_two_parts(cut: int) -> None:
     output = Output()
@@ -505,6 +559,8 @@ class Schedules(RuleBasedStateMachine):
     @initialize(count=st.integers(1, 4), chance=st.randoms(use_true_random=False))
     def begin(self, count: int, chance: Random) -> None:
         self.core = Slots(count)
+        self.judge = Judge(self.core, cores=2)
+        self.now = 0.0
         self.chance = chance
         self.model = [ModelSlot() for _ in range(count)]
         self.turns: dict[int, str] = {}
@@ -516,9 +572,11 @@ class Schedules(RuleBasedStateMachine):
         self.carry(self.core.start())
 
     def carry(self, effects: list[Effect]) -> None:
-        todo = list(reversed(effects))
+        todo = list(reversed(effects or self.judge.judge(self.now)))
         while todo:
             todo.extend(reversed(self.carry_one(todo.pop())))
+            if not todo:
+                todo = list(reversed(self.judge.judge(self.now)))
 
     def carry_one(self, effect: Effect) -> list[Effect]:
         match effect:
@@ -549,6 +607,9 @@ class Schedules(RuleBasedStateMachine):
                     self.ends[lease.task_id].append("given back")
             case GiveUp():
                 self.gave_up = True
+            case Measure(number):
+                usage = Usage(self.now * self.chance.random(), processes=self.chance.randrange(3))
+                return self.judge.measured(number, usage, self.now)
         return []
 
     def rob(self, number: int) -> list[int]:
@@ -566,6 +627,7 @@ class Schedules(RuleBasedStateMachine):
         if slot.running is not None:
             name = self.turns[slot.running]
             self.started[name] = self.started.get(name, 0) + 1
+            assert self.started[name] == 1, "a task is started twice under one attempt"
 
     def take_answers(self, number: int) -> list[tuple[int, Answer]]:
         answers, self.model[number].answers = self.model[number].answers, []
@@ -576,15 +638,28 @@ class Schedules(RuleBasedStateMachine):
         self.model[number] = ModelSlot()
         return self.core.exited(number, unread, answers, Death("signal:SIGKILL"))
 
-    @rule(count=st.integers(1, 8), expected_s=st.sampled_from([None, 0.0, 0.002, 0.02]), digest=st.sampled_from("ab"))
-    def accept(self, count: int, expected_s: float | None, digest: str) -> None:
+    @rule(
+        count=st.integers(1, 8),
+        expected_s=st.sampled_from([None, 0.0, 0.002, 0.02]),
+        digest=st.sampled_from("ab"),
+        limits=st.sampled_from([None, None, Limits(wall_s=1.0), Limits(cpu_s=1.0, processes=1)]),
+        deadline_s=st.sampled_from([None, None, 0.0, 0.5, 1.5]),
+    )
+    def accept(
+        self, count: int, expected_s: float | None, digest: str, limits: Limits | None, deadline_s: float | None
+    ) -> None:
         news = []
         for _ in range(count):
             self.names += 1
             name = f"t{self.names}"
             self.ends[name] = []
-            news.append(task(name, expected_s, digest, name.encode()))
+            news.append(task(name, expected_s, digest, name.encode(), limits, deadline_s))
         self.carry(self.core.accept(news))
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 1.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.carry([])
 
     @rule(data=st.data())
     def take_or_answer(self, data: st.DataObject) -> None:

@@ -222,7 +222,8 @@ class Executor(futures.Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take nothing more; cancel what no worker has, if asked to; wait for the rest, unless asked not to.
 
-        What is cancelled by the service, which had it in its queue, raises TaskCancelled; what runs goes on, as PEP 3148 says.
+        What is cancelled by the service, which had it in its queue, raises TaskCancelled.  What runs goes on, as PEP 3148 says,
+        and so does the little that a worker has been sent ahead.
         """
         self._ended.set()
         pending = list(self._pending)

@@ -14,7 +14,7 @@ from regrow.actors.limits import NO_OPTIONS, Options
 from regrow.actors.task import NewTask, TaskId, TaskRecord
 from regrow.gateway import body, views
 from regrow.gateway.idempotency import task_id_of
-from regrow.gateway.openapi import gives
+from regrow.gateway.openapi import gives, takes
 from regrow.gateway.problems import ApiError
 from regrow.gateway.service import Service
 
@@ -93,9 +93,9 @@ async def dead_letter(request: Request, task_id: UUID) -> Response:
     return body.answer(request, views.task(await _letters(request).one(TaskId(str(task_id)))))
 
 
-@routes.post("/{task_id}/requeue", responses=gives("Requeued", 404, 422, 429, 503))
+@routes.post("/{task_id}/requeue", openapi_extra=takes("Nothing"), responses=gives("Requeued", 404, 415, 422, 429, 503))
 async def requeue(request: Request, task_id: UUID) -> Response:
-    """Submit the same call again, as a new task."""
+    """Submit the same call again, as a new task. Nothing has to be sent but a ``Content-Type``."""
     return body.answer(request, views.Requeued(await _letters(request).requeue(TaskId(str(task_id)))))
 
 

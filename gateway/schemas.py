@@ -43,7 +43,7 @@ IdempotencyKey = Annotated[
     Field(
         min_length=1,
         max_length=200,
-        description="the same key with the same function, payload and options is the same task, submitted once; with "
+        description="the same key with the same function (its bytes), payload and options is the same task, submitted once; with "
         "others it is refused (idempotency_conflict). It is kept as long as the task",
     ),
 ]
@@ -183,6 +183,10 @@ class Cancel(Body):
     only_queued: Annotated[bool, Field(strict=True, description="what runs goes on")] = False
 
 
+class Nothing(Body):
+    """POST /v1/dead-letters/{task_id}/requeue."""
+
+
 class Resize(Body):
     """PATCH /v1/pools/workers."""
 
@@ -190,7 +194,7 @@ class Resize(Body):
 
 
 REQUESTS: Final[tuple[type[Body], ...]] = (
-    RegisterFunction, ExecuteFunction, NewFunction, NewTask, NewTasks, Wait, Cancel, Resize,
+    RegisterFunction, ExecuteFunction, NewFunction, NewTask, NewTasks, Wait, Cancel, Nothing, Resize,
 )  # fmt: skip
 _ONE_TASK: Final = TypeAdapter(NewTask)
 _ALL_TASKS: Final = TypeAdapter(list[NewTask])

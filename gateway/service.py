@@ -188,7 +188,7 @@ class Service:
         if item.idempotency_key is None:
             return NewTask(next(fresh), function_id, params, item.max_attempts, b"", checksum, options)
         task_id = task_id_of(item.idempotency_key)
-        body = body_of(function_id, params, item.max_attempts, options)
+        body = body_of(params, item.max_attempts, options)
         return NewTask(task_id, function_id, params, item.max_attempts, body, checksum, options)
 
     def _check_size(self, payload: bytes) -> None:

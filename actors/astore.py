@@ -18,7 +18,7 @@ from regrow.actors import connection, keys, readings, records
 from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.readings import Counts, Letter
-from regrow.actors.records import Argument, DispatcherRecord, Reply, SubmitVerdict
+from regrow.actors.records import Argument, CancelVerdict, DispatcherRecord, Reply, SubmitVerdict
 from regrow.actors.scripts import CANCEL, FORGET, SUBMIT, Script
 from regrow.actors.store import Hint
 from regrow.actors.task import FunctionId, FunctionRecord, NewTask, TaskId, TaskRecord, WorkerRecord
@@ -156,17 +156,29 @@ class AsyncStore:
         found = await self._values([("HMGET", keys.task(task_id), *fields) for task_id in ids])
         return [readings.task_of(task_id, values) for task_id, values in zip(ids, found, strict=True)]
 
-    async def cancel(self, ids: Sequence[TaskId], retention_s: float) -> None:
+    async def cancel(
+        self, ids: Sequence[TaskId], retention_s: float, *, only_queued: bool = False
+    ) -> list[CancelVerdict]:
         """End these tasks, as far as they have not ended: their attempts' outcomes are refused from here on."""
-        await self._run(CANCEL, (keys.COUNTERS,), [int(1000 * retention_s), records.CANCELLED, *ids])
+        verdicts: list[CancelVerdict] = []
+        for batch in records.batches(ids, len):
+            said: list[Argument] = [int(1000 * retention_s), records.CANCELLED, int(only_queued), *batch]
+            verdicts += [records.CANCEL_VERDICTS[int(n)] for n in await self._run(CANCEL, (keys.COUNTERS,), said)]
+        return verdicts
 
-    async def letters(self, limit: int, before_ms: float | None = None) -> list[tuple[TaskId, float]]:
-        """Dead letters, newest first, with the ms of their ends; ``before_ms``: of the last one of the page before."""
-        newest = "+inf" if before_ms is None else f"({before_ms:.0f}"
-        (found,) = await self._values(
-            [("ZREVRANGEBYSCORE", keys.DEAD, newest, "-inf", "WITHSCORES", "LIMIT", "0", str(limit))]
-        )
-        return [(TaskId(name.decode()), float(score)) for name, score in found]
+    async def letters(self, limit: int, after: TaskId | None = None) -> list[TaskId]:
+        """Dead letters, newest first; ``after``: the last one of the page before, which may have gone since."""
+        start = 0 if after is None else await self._rank_behind(after)
+        (found,) = await self._values([("ZREVRANGE", keys.DEAD, str(start), str(start + limit - 1))])
+        return [TaskId(name.decode()) for name in found]
+
+    async def _rank_behind(self, letter: TaskId) -> int:
+        """Where those begin that are older than this one.  Many end in the same millisecond, so its time alone does not tell."""
+        rank, ended_ms = await self._values([("ZREVRANK", keys.DEAD, letter), ("HGET", keys.task(letter), "finished")])
+        if rank is not None:
+            return int(rank) + 1
+        newer = "+inf" if ended_ms is None else f"({ended_ms.decode()}"
+        return int((await self._values([("ZCOUNT", keys.DEAD, newer, "+inf")]))[0])
 
     async def letter(self, task_id: TaskId) -> Letter | None:
         """What a dead letter was submitted with; ``None`` when there is no such letter."""

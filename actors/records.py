@@ -80,6 +80,15 @@ class SubmitVerdict(StrEnum):
     CONFLICT = "conflict"  # another task was accepted before under its idempotency key
 
 
+class CancelVerdict(StrEnum):
+    """The store's answer to the wish that a task be cancelled."""
+
+    CANCELLED = "cancelled"  # now or before
+    ENDED = "ended"  # otherwise, before
+    UNKNOWN = "unknown"
+    RUNNING = "running"  # and goes on: only what is QUEUED was to be cancelled
+
+
 class DispatcherRecord(msgspec.Struct, frozen=True):
     """A dispatcher, as it reports itself once a second. ``last_beat`` (Unix seconds) and ``is_alive`` are the store's word."""
 
@@ -104,6 +113,7 @@ _encode_failure = msgspec.msgpack.Encoder().encode
 
 CLAIMED_VALUES: Final = 10  # that claim.lua answers per task
 SUBMIT_VERDICTS: Final = dict(enumerate(SubmitVerdict, 1))  # in the order of the numbers that submit.lua answers
+CANCEL_VERDICTS: Final = dict(enumerate(CancelVerdict, 1))  # and of cancel.lua
 SETTLE_VERDICTS: Final = {1: Verdict.STORED, 2: Verdict.REQUEUED, 3: Verdict.STALE, 4: Verdict.VANISHED}
 SETTLING: Final = frozenset({Move.SUCCEED, Move.FAIL, Move.CRASH, Move.OOM, Move.LOSE_WORKER, Move.GIVE_BACK})
 CANCELLED: Final = msgspec.msgpack.encode(Failure(FailureKind.CANCELLED, "Cancelled", "the task was cancelled"))

@@ -135,7 +135,8 @@ class TaskRecord(msgspec.Struct, frozen=True):
 class NewTask(msgspec.Struct, frozen=True):
     """A task to be submitted; its id is made by the submitter, so that a repeated submit is the same submit.
 
-    ``body`` is a digest of the rest, where the id is made from an idempotency key: the same id with another body is refused.
+    ``body`` is a digest of the rest but the function, where the id is made from an idempotency key: the same id with another
+    body, or another function's bytes, is refused.
     """
 
     task_id: TaskId

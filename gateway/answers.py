@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from regrow.actors.limits import Limits, Retry
 from regrow.actors.task import State
 
 
@@ -16,6 +17,9 @@ class FunctionRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     payload: bytes
     max_attempts: int | None = None
+    limits: Limits | None = None
+    retry: Retry | None = None
+    ttl_s: float | None = None
 
 
 class FunctionAnswer(msgspec.Struct, frozen=True):
@@ -26,12 +30,17 @@ class FunctionAnswer(msgspec.Struct, frozen=True):
     warnings: list[str] = []
 
 
-class TaskRequest(msgspec.Struct, frozen=True):
+class TaskRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """One task of POST /v1/tasks.  Under its key it is submitted once, however often it is sent."""
 
     function_id: str
     payload: bytes
     idempotency_key: str
+    max_attempts: int | None = None
+    limits: Limits | None = None
+    delay_s: float | None = None
+    expires_s: float | None = None
+    deadline_s: float | None = None
 
 
 class SubmitRequest(msgspec.Struct, frozen=True):
@@ -60,6 +69,26 @@ class SubmitAnswer(msgspec.Struct, frozen=True):
     """The answers, in the order of the request."""
 
     tasks: list[Accepted]
+
+
+class CancelRequest(msgspec.Struct, frozen=True):
+    """POST /v1/tasks/cancel."""
+
+    task_ids: list[str]
+    only_queued: bool
+
+
+class CancelAnswer(msgspec.Struct, frozen=True):
+    """What became of the tasks that were to be cancelled: their ids, by that.
+
+    ``cancelled``: now or before.  ``ended``: otherwise, before.  ``running``: they go on, since only queued ones were meant.
+    ``unknown``: no task has this id (any more).
+    """
+
+    cancelled: list[str] = []
+    ended: list[str] = []
+    running: list[str] = []
+    unknown: list[str] = []
 
 
 class WaitRequest(msgspec.Struct, frozen=True):
@@ -100,6 +129,7 @@ class TaskView(msgspec.Struct, frozen=True):
     finished_at: float | None = None
     result: bytes | None = None
     error: ErrorView | None = None
+    output: str = ""  # what its last attempt printed, cut in the middle where that was much
 
     @property
     def is_final(self) -> bool:
@@ -131,6 +161,35 @@ class StoryAnswer(msgspec.Struct, frozen=True):
     task_id: str
     status: State
     events: list[LineView]
+
+
+class LetterView(msgspec.Struct, frozen=True):
+    """A dead letter: a failed task that regrow gave up, and that keeps its parameters.  ``attempts``: how often it was started."""
+
+    task_id: str
+    function_id: str = ""
+    finished_at: float | None = None
+    attempts: int = 0
+    error: ErrorView | None = None
+
+
+class LettersAnswer(msgspec.Struct, frozen=True):
+    """A page of GET /v1/dead-letters, newest first."""
+
+    dead_letters: list[LetterView]
+    next: str | None = None
+
+
+class RequeueAnswer(msgspec.Struct, frozen=True):
+    """POST /v1/dead-letters/{id}/requeue: the new task."""
+
+    task_id: str
+
+
+class PurgeAnswer(msgspec.Struct, frozen=True):
+    """DELETE of dead letters: how many there were."""
+
+    purged: int
 
 
 class WorkersAnswer(msgspec.Struct, frozen=True):

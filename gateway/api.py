@@ -243,7 +243,18 @@ async def one_task(request: Request, task_id: UUID, wait_s: Seconds = 0.0) -> Re
 @v1.delete("/tasks/{task_id}", responses=gives("Task", 404, 422, 503))
 async def cancel(request: Request, task_id: UUID) -> Response:
     """Cancel a task: it is FAILED, kind cancelled, from here on, and is killed if it runs. One that has ended stays as it is."""
-    return body.answer(request, views.task(await _service(request).cancel(TaskId(str(task_id)))))
+    service, known = _service(request), TaskId(str(task_id))
+    await service.cancel([known])
+    return body.answer(request, views.task(await service.task(known)))
+
+
+@v1.post("/tasks/cancel", openapi_extra=takes("Cancel"), responses=gives("Cancelled", 400, 413, 415, 422, 503))
+async def cancel_many(request: Request) -> Response:
+    """Cancel many tasks; with ``only_queued`` those that run go on."""
+    asked = await _asked(request, schemas.Cancel)
+    ids = [TaskId(task_id) for task_id in asked.task_ids]
+    verdicts = await _service(request).cancel(ids, only_queued=asked.only_queued)
+    return body.answer(request, views.cancelled(ids, verdicts))
 
 
 @v1.post("/tasks/wait", openapi_extra=takes("Wait"), responses=gives("Ended", 400, 413, 415, 422, 503))

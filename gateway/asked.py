@@ -27,8 +27,9 @@ def options_of(asked: schemas.NewTask) -> Options:
     """What a task was submitted with; NO_OPTIONS itself where that is nothing."""
     if asked.model_fields_set.isdisjoint(OPTIONAL):
         return NO_OPTIONS
-    limits = None if asked.limits is None else limits_of(asked.limits)
-    return Options(limits, asked.delay_s, asked.expires_s, asked.deadline_s)
+    limits = limits_of(asked.limits)
+    options = Options(None if limits == NO_LIMITS else limits, asked.delay_s or None, asked.expires_s, asked.deadline_s)
+    return NO_OPTIONS if options == NO_OPTIONS else options
 
 
 def above(limits: Limits, caps: Limits) -> tuple[str, ...]:

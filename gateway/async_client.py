@@ -11,23 +11,27 @@
 """
 
 import asyncio
-from collections.abc import Callable, Generator, Iterable
-from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, overload
+from collections.abc import Callable, Sequence
+from typing import Any, Final, ParamSpec, Self, TypeVar, Unpack
 from urllib.parse import quote
 
 import msgspec
 
 from regrow.actors.task import State
-from regrow.gateway import by_value
-from regrow.gateway.answers import ResizeRequest, StoryAnswer, TaskView, WorkersAnswer, reader
-from regrow.gateway.capture import Captures
-from regrow.gateway.client_errors import ClientError, TaskFailed
+from regrow.gateway.answers import CancelAnswer, ResizeRequest, StoryAnswer, TaskView, WorkersAnswer, reader
+from regrow.gateway.async_letters import AsyncDeadLetters
+from regrow.gateway.async_task import AsyncSubmitting, AsyncTask
+from regrow.gateway.capture import Captures, capture
 from regrow.gateway.inbox import Inbox
 from regrow.gateway.jobs import Function
 from regrow.gateway.outbox import Outbox
-from regrow.gateway.outcomes import outcome, value_of
+from regrow.gateway.outcomes import value_of
 from regrow.gateway.polls import WAIT_S
+from regrow.gateway.terms import FunctionTerms, TaskOptions
 from regrow.gateway.transport import PATIENCE_S, Transport
+from regrow.gateway.withdrawals import Withdrawals, cancel
+
+__all__ = ["AsyncClient", "AsyncTask", "Session"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +53,7 @@ class Session:
         self.transport = Transport(url, patience_s)
         self.inbox = Inbox(self.transport, loop)
         self.outbox = Outbox(self.transport, loop, self.inbox.add)
+        self.withdrawals = Withdrawals(self.transport, loop)
 
     async def task(self, task_id: str, wait_s: float = 0.0) -> TaskView:
         """The task as it stands, or as it has ended within ``wait_s`` seconds.  Raises Refused, GatewayUnavailable."""
@@ -71,6 +76,14 @@ class Session:
         )
         return answer
 
+    async def cancel(self, ids: Sequence[str], *, only_queued: bool) -> CancelAnswer:
+        """What became of each.  Raises Refused and GatewayUnavailable."""
+        return await cancel(self.transport, ids, only_queued=only_queued)
+
+    async def forget(self, function_id: str) -> None:
+        """Delete a function.  Raises Refused and GatewayUnavailable."""
+        await self.transport.call("DELETE", f"/v1/functions/{quote(function_id, safe='')}", _read_any)
+
     async def workers(self) -> list[dict[str, Any]]:
         """Every registered worker, as /v1/workers has it."""
         answer: WorkersAnswer = await self.transport.call("GET", "/v1/workers", _read_workers)
@@ -88,76 +101,13 @@ class Session:
     async def close(self) -> None:
         """Send what waits to be sent; give up what has not ended; drop the connections."""
         await self.outbox.close()
+        await asyncio.sleep(0)  # what was withdrawn while it was sent is added
+        await self.withdrawals.close()
         await self.inbox.close()
         await self.transport.close()
 
 
-class AsyncTask(Generic[R]):
-    """An accepted task.  ``await`` it for its value or its exception, as often as you like; ``task_id`` names it.
-
-    Cancelling what awaits it gives up the wait, not the task, which goes on.
-    """
-
-    def __init__(self, task_id: str, future: "asyncio.Future[R]") -> None:
-        self.task_id = task_id
-        self._future = future
-
-    def __await__(self) -> Generator[Any, None, R]:
-        return asyncio.shield(self._future).__await__()
-
-    def done(self) -> bool:
-        """Has it ended, as far as this client has heard?"""
-        return self._future.done()
-
-
-class _AsyncJob:
-    """One task of an AsyncClient: first accepted, then ended."""
-
-    __slots__ = ("accepted", "ended", "function", "params")
-
-    def __init__(self, function: Function | str, params: bytes) -> None:
-        loop = asyncio.get_running_loop()
-        self.function = function
-        self.params = params
-        self.accepted: asyncio.Future[str] = loop.create_future()
-        self.ended: asyncio.Future[Any] = loop.create_future()
-        self.accepted.add_done_callback(_look_at)
-        self.ended.add_done_callback(_look_at)
-
-    def claim(self) -> bool:
-        return not self.accepted.cancelled()
-
-    def accept(self, task_id: str) -> None:
-        if not self.accepted.done():
-            self.accepted.set_result(task_id)
-
-    def is_wanted(self) -> bool:
-        return not self.accepted.cancelled()
-
-    def end(self, task: TaskView) -> None:
-        value, error = outcome(task)
-        if isinstance(error, StopIteration):  # asyncio refuses to carry it
-            error = TaskFailed("raised", "StopIteration", str(error), task_id=task.task_id)
-        if self.ended.done():
-            return
-        if error is None:
-            self.ended.set_result(value)
-        else:
-            self.ended.set_exception(error)
-
-    def fail(self, error: ClientError) -> None:
-        told = self.ended if self.accepted.done() else self.accepted
-        if not told.done():
-            told.set_exception(error)
-
-
-def _look_at(future: "asyncio.Future[Any]") -> None:
-    """A failed task that nobody awaits is no error of this program: keep asyncio from reporting it as one."""
-    if not future.cancelled():
-        future.exception()
-
-
-class AsyncClient:
+class AsyncClient(AsyncSubmitting):
     """The client for asyncio programs.  An async context manager; ``url`` like ``http://127.0.0.1:8000``.
 
     ``patience_s``: for how long an unreachable gateway is tried again before GatewayUnavailable is raised.
@@ -168,6 +118,7 @@ class AsyncClient:
         self._patience_s = patience_s
         self._captures = Captures()
         self._opened: Session | None = None
+        super().__init__(lambda: self._session, self._captures, {})
 
     async def __aenter__(self) -> Self:
         _ = self._session
@@ -183,36 +134,31 @@ class AsyncClient:
             self._opened = Session(self._url, self._patience_s)
         return self._opened
 
-    async def register(self, fn: Callable[..., Any]) -> str:
+    def function(self, fn: Callable[P, R], **terms: Unpack[FunctionTerms]) -> Function[P, R]:
+        """``fn`` as it is now, under ``terms`` that hold for each of its tasks.  Raises NotPicklable."""
+        return capture(fn, terms)
+
+    async def register(self, fn: Callable[..., Any] | Function[..., Any], **terms: Unpack[FunctionTerms]) -> str:
         """Capture ``fn`` as it is now; its id at the gateway.  Raises NotPicklable, Refused, GatewayUnavailable."""
-        return await self._session.outbox.register(self._captures.anew(fn))
+        function = fn if isinstance(fn, Function) else self._captures.anew(fn, terms)
+        return await self._session.outbox.register(function)
 
-    @overload
-    async def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> AsyncTask[R]: ...
-    @overload
-    async def submit(self, fn: str, /, *args: Any, **kwargs: Any) -> AsyncTask[Any]: ...
-    async def submit(self, fn: Callable[..., Any] | str, /, *args: Any, **kwargs: Any) -> AsyncTask[Any]:
-        """Submit one call and wait until the gateway has accepted it; tasks submitted side by side travel together.
+    def options(self, **options: Unpack[TaskOptions]) -> AsyncSubmitting:
+        """``submit`` and ``map`` for tasks with these options."""
+        return AsyncSubmitting(lambda: self._session, self._captures, options)
 
-        Raises NotPicklable, Refused, GatewayUnavailable (not accepted) and SubmitUnknown (perhaps accepted).
-        """
-        job = _AsyncJob(self._captures.of(fn), by_value.dumps_call(args, kwargs))
-        self._session.outbox.send([job])
-        return AsyncTask(await job.accepted, job.ended)
+    async def cancel(self, *task_ids: str, only_queued: bool = False) -> CancelAnswer:
+        """Have the service end tasks, also those that run, unless ``only_queued``; what became of each."""
+        return await self._session.cancel(task_ids, only_queued=only_queued)
 
-    async def map(self, fn: Callable[[Any], R] | str, items: Iterable[Any]) -> list[R]:
-        """The values of ``fn(item)`` for all items, in their order.  Raises what the first failed one raised.
+    @property
+    def dead_letters(self) -> AsyncDeadLetters:
+        """The failed tasks that regrow gave up: to look at, queue again, or throw away."""
+        return AsyncDeadLetters(self._session.transport)
 
-        The other tasks go on.  Raises what ``submit`` raises as well.
-        """
-        function = self._captures.of(fn)
-        jobs = [_AsyncJob(function, by_value.dumps_call((item,), {})) for item in items]
-        self._session.outbox.send(jobs)
-        try:
-            return [await _ended(job) for job in jobs]
-        finally:
-            for job in jobs:
-                job.accepted.cancel()  # of no effect on those that have been accepted
+    async def forget(self, function_id: str) -> None:
+        """Delete a function; its tasks that were accepted still run."""
+        await self._session.forget(function_id)
 
     async def task(self, task_id: str, wait_s: float = 0.0) -> TaskView:
         """Everything known of a task; waits up to ``wait_s`` seconds for its end.  Raises Refused for an unknown id."""
@@ -246,8 +192,3 @@ class AsyncClient:
         """Send what waits to be sent, then let go: tasks go on, what still awaits them gets ClientClosed."""
         if self._opened is not None:
             await self._opened.close()
-
-
-async def _ended(job: _AsyncJob) -> Any:
-    await job.accepted
-    return await job.ended

@@ -14,20 +14,29 @@ the edges).  Submits and waits of all threads share batches.  A gateway that res
 is waited for, ``patience_s`` long.  One ``submit`` is one task, even where the client had to send it again: each task has an
 idempotency key.
 
+What is said about all tasks of a function, and what about one task::
+
+    resize = client.function(resize, limits=Limits(wall_s=30), retry=Retry(count=3, retry_on=OSError))
+    client.map(resize, images)
+    client.options(deadline_s=5, idempotency_key="order 7").submit(charge, order)
+
 What a future does here that others do not: ``task_id`` names its task once the gateway has accepted it.  ``cancel()``
-works until the task is sent, and not after: the service cannot yet take a task back.
+works until the task is sent, as PEP 3148 has it; ``cancel_task()`` has the service end the task, queued or running.
 """
 
+import copy
+import itertools
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, Unpack
 
+from regrow.actors.limits import Limits
 from regrow.actors.task import State
-from regrow.gateway import by_value
-from regrow.gateway.answers import AttemptView, ErrorView, StoryAnswer, TaskView
+from regrow.gateway.answers import AttemptView, CancelAnswer, ErrorView, LetterView, StoryAnswer, TaskView
 from regrow.gateway.async_client import AsyncClient, AsyncTask
-from regrow.gateway.capture import Captures
+from regrow.gateway.capture import Captures, capture
 from regrow.gateway.client_errors import (
     ClientClosed,
     ClientError,
@@ -36,30 +45,42 @@ from regrow.gateway.client_errors import (
     Refused,
     RemoteTraceback,
     SubmitUnknown,
+    TaskCancelled,
     TaskFailed,
     ValueUnloadable,
 )
+from regrow.gateway.dead_letters import DeadLetters
 from regrow.gateway.jobs import Function
-from regrow.gateway.session_thread import SessionThread, TaskFuture, ThreadJob
+from regrow.gateway.session_thread import SessionThread, TaskFuture
+from regrow.gateway.submitting import Submitting
+from regrow.gateway.terms import FunctionTerms, Retry, TaskOptions
 from regrow.gateway.transport import PATIENCE_S
 
 __all__ = [
     "AsyncClient",
     "AsyncTask",
     "AttemptView",
+    "CancelAnswer",
     "Client",
     "ClientClosed",
     "ClientError",
+    "DeadLetters",
     "ErrorView",
     "Executor",
     "Function",
+    "FunctionTerms",
     "GatewayUnavailable",
+    "LetterView",
+    "Limits",
     "NotPicklable",
     "Refused",
     "RemoteTraceback",
+    "Retry",
     "SubmitUnknown",
+    "TaskCancelled",
     "TaskFailed",
     "TaskFuture",
+    "TaskOptions",
     "TaskView",
     "ValueUnloadable",
 ]
@@ -68,7 +89,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Client:
+class Client(Submitting):
     """A blocking client of one gateway, for use from any number of threads.  A context manager.
 
     Its traffic runs in one background thread.  ``close`` (or leaving the ``with`` block) first sends what has been
@@ -81,8 +102,7 @@ class Client:
 
     def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
         """Connects to nothing yet.  Raises ConfigError for an address that cannot be one."""
-        self._captures = Captures()
-        self._thread = SessionThread(url, patience_s)
+        super().__init__(SessionThread(url, patience_s), Captures(), {})
         self._finalizer = weakref.finalize(self, self._thread.close)  # also at the interpreter's exit
 
     def __enter__(self) -> Self:
@@ -91,46 +111,34 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def register(self, fn: Callable[..., Any]) -> str:
-        """Capture ``fn`` as it is now; its id at the gateway.  Raises NotPicklable, Refused, GatewayUnavailable."""
-        function = self._captures.anew(fn)
+    def function(self, fn: Callable[P, R], **terms: Unpack[FunctionTerms]) -> Function[P, R]:
+        """``fn`` as it is now, under ``terms`` that hold for each of its tasks; to be used like ``fn``.  Raises NotPicklable."""
+        return capture(fn, terms)
+
+    def options(self, **options: Unpack[TaskOptions]) -> Submitting:
+        """``submit`` and ``map`` for tasks with these options: ``client.options(deadline_s=5).submit(fn, x)``."""
+        return Submitting(self._thread, self._captures, options, self)
+
+    def register(self, fn: Callable[..., Any] | Function[..., Any], **terms: Unpack[FunctionTerms]) -> str:
+        """Capture ``fn`` as it is now, under ``terms``, for all later uses of it by this client; its id at the gateway.
+
+        Raises NotPicklable, Refused, GatewayUnavailable.
+        """
+        function = fn if isinstance(fn, Function) else self._captures.anew(fn, terms)
         return self._thread.run(lambda session: session.outbox.register(function))
 
-    def capture(self, fn: Callable[..., Any] | Function | str) -> Function | str:
-        """``fn`` pickled once, to be submitted many times.  Plain functions need it not: they are remembered."""
-        return self._captures.of(fn)
+    def forget(self, function_id: str) -> None:
+        """Delete a function; its tasks that were accepted still run.  Raises Refused for an unknown id."""
+        self._thread.run(lambda session: session.forget(function_id))
 
-    @overload
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]: ...
-    @overload
-    def submit(self, fn: Function | str, /, *args: Any, **kwargs: Any) -> TaskFuture[Any]: ...
-    def submit(self, fn: Callable[..., Any] | Function | str, /, *args: Any, **kwargs: Any) -> TaskFuture[Any]:
-        """Submit one call of a function, or of a registered one by its id.  Does not block.
+    def cancel(self, *task_ids: str, only_queued: bool = False) -> CancelAnswer:
+        """Have the service end tasks, also those that run, unless ``only_queued``; what became of each."""
+        return self._thread.run(lambda session: session.cancel(task_ids, only_queued=only_queued))
 
-        Raises NotPicklable and ClientClosed.  The future raises the task's own exception, or TaskFailed, Refused,
-        GatewayUnavailable, SubmitUnknown, ValueUnloadable, ClientClosed.
-        """
-        job = ThreadJob[Any](self._captures.of(fn), by_value.dumps_call(args, kwargs), self)
-        self._thread.send([job])
-        return job.future
-
-    def map(self, fn: Callable[[Any], R] | str, items: Iterable[Any], *, progress: bool = False) -> list[R]:
-        """The values of ``fn(item)`` for all items, in their order; ``progress`` shows a bar on standard error.
-
-        Blocks until all have ended.  Raises what the first failed one raised (in the order of ``items``); what has not
-        been sent by then is cancelled, the other tasks go on.
-        """
-        function = self._captures.of(fn)
-        jobs = [ThreadJob[R](function, by_value.dumps_call((item,), {}), self) for item in items]
-        self._thread.send(jobs)
-        asked = [job.future for job in jobs]
-        try:
-            if progress:
-                _show(asked, function.name if isinstance(function, Function) else "tasks")
-            return [future.result() for future in asked]
-        finally:
-            for future in asked:
-                future.cancel()
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The failed tasks that regrow gave up: to look at, queue again, or throw away."""
+        return DeadLetters(self._thread)
 
     def task(self, task_id: str, wait_s: float = 0.0) -> TaskView:
         """Everything known of a task; waits up to ``wait_s`` seconds for its end.  Raises Refused for an unknown id."""
@@ -174,47 +182,58 @@ class Executor(futures.Executor):
 
     def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
         self._client = Client(url, patience_s=patience_s)
+        self._submitting: Submitting = self._client
         self._pending: set[TaskFuture[Any]] = set()
-        self._is_shut_down = False
+        self._ended = threading.Event()
+        self._numbers: Iterator[int] | None = None  # of a map's items
 
-    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]:
+    def function(self, fn: Callable[P, R], **terms: Unpack[FunctionTerms]) -> Function[P, R]:
+        """``fn`` as it is now, under ``terms`` that hold for each of its tasks; to be used like ``fn``.  Raises NotPicklable."""
+        return capture(fn, terms)
+
+    def options(self, **options: Unpack[TaskOptions]) -> "Executor":
+        """This executor, for tasks with these options; to shut down the one is to shut down the other."""
+        same = copy.copy(self)
+        same._submitting = self._client.options(**options)  # noqa: SLF001 (a copy of ours)
+        return same
+
+    def submit(self, fn: Callable[P, R] | Function[P, R], /, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]:
         """Submit one call.  Raises RuntimeError after ``shutdown``, and what ``Client.submit`` raises."""
-        if self._is_shut_down:
+        if self._ended.is_set():
             raise RuntimeError("cannot schedule new futures after shutdown")
-        future = self._client.submit(fn, *args, **kwargs)
+        future: TaskFuture[R]
+        future = self._submitting.submit_item(fn, args, kwargs, next(self._numbers) if self._numbers else None)
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
         return future
 
     def map(
-        self, fn: Callable[..., R], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+        self,
+        fn: Callable[..., R] | Function[..., R],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
     ) -> Iterator[R]:
         """The values in order, each as soon as it and those before it are there.  Raises TimeoutError while iterating.
 
         All tasks are submitted at once, in batches of the client's own choice: ``chunksize`` changes nothing.
         """
-        captured: Any = self._client.capture(fn)
-        return super().map(captured, *iterables, timeout=timeout, chunksize=chunksize)
+        captured: Any = self._client.captured(fn)
+        same = copy.copy(self)
+        same._numbers = itertools.count()  # noqa: SLF001 (a copy of ours)
+        return super(Executor, same).map(captured, *iterables, timeout=timeout, chunksize=chunksize)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take nothing more; cancel what has not been sent, if asked to; wait for the rest, unless asked not to."""
-        self._is_shut_down = True
+        """Take nothing more; cancel what no worker has, if asked to; wait for the rest, unless asked not to.
+
+        What is cancelled by the service, which had it in its queue, raises TaskCancelled.  What runs goes on, as PEP 3148 says,
+        and so does the little that a worker has been sent ahead.
+        """
+        self._ended.set()
         pending = list(self._pending)
         if cancel_futures:
             for future in pending:
-                future.cancel()
+                future.cancel_task(only_queued=True)
         if wait:
             futures.wait(pending)
             self._client.close()
-
-
-def _show(asked: list[TaskFuture[Any]], title: str) -> None:
-    """A progress bar, until all have ended."""
-    from rich.console import Console  # slow to import, and needed for this alone
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        row = bar.add_task(title, total=len(asked))
-        for _ in futures.as_completed(asked):
-            bar.advance(row)

@@ -11,10 +11,12 @@
        ├─ ValueUnloadable      a task completed, but its value does not load in this process
        ├─ ClientClosed         the client was closed before it heard how the task ended; the task itself goes on
        └─ TaskFailed           a task FAILED, and there is no exception of its own to raise
+          └─ TaskCancelled     somebody cancelled it; a concurrent.futures.CancelledError as well
 
 A task whose function raised raises that very exception, with ``RemoteTraceback`` as its cause.
 """
 
+from concurrent.futures import CancelledError
 from typing import ClassVar
 
 from regrow.runtime.errors import RegrowError
@@ -79,25 +81,40 @@ class TaskFailed(ClientError):
     """A task FAILED without an exception that could be raised here.
 
     ``kind`` says why, from the closed list of the API ("quarantined", "worker_lost", "unloadable" ...); ``type`` and
-    ``message`` are the error's, ``traceback`` is the remote text or "", ``attempts`` counts how often it was started.
+    ``message`` are the error's, ``traceback`` is the remote text or "", ``attempts`` counts how often it was started,
+    ``output`` is what its last attempt printed.
     """
 
     code = "task_failed"
 
     def __init__(
-        self, kind: str, type: str, message: str, traceback: str = "", attempts: int = 0, task_id: str = ""
+        self,
+        kind: str,
+        type: str,
+        message: str,
+        traceback: str = "",
+        attempts: int = 0,
+        task_id: str = "",
+        output: str = "",
     ) -> None:
-        super().__init__(kind, type, message, traceback, attempts, task_id)
+        super().__init__(kind, type, message, traceback, attempts, task_id, output)
         self.kind = kind
         self.type = type
         self.message = message
         self.traceback = traceback
         self.attempts = attempts
         self.task_id = task_id
+        self.output = output
 
     def __str__(self) -> str:
         what = ": ".join(filter(None, (self.kind, self.type, self.message)))
         return f"{what} (task {self.task_id}, {self.attempts} attempts)"
+
+
+class TaskCancelled(TaskFailed, CancelledError):
+    """The service ended the task because somebody cancelled it.  ``except concurrent.futures.CancelledError`` catches it too."""
+
+    code = "task_cancelled"
 
 
 class RemoteTraceback(Exception):

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from regrow.actors.limits import NO_OPTIONS, Options
-from regrow.actors.task import FunctionId, TaskId
+from regrow.actors.task import TaskId
 
 NAMESPACE: Final = hashlib.sha256(b"regrow: task of idempotency key ")
 BODY_BYTES: Final = 16
@@ -28,9 +28,9 @@ def shaped(digits: str) -> TaskId:
     return TaskId(f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}")
 
 
-def body_of(function_id: FunctionId, params: bytes, max_attempts: int | None, options: Options) -> bytes:
-    """A digest by which a repeated submit is told from another one under the same key."""
-    digest = hashlib.blake2b(f"{function_id} {max_attempts} ".encode(), digest_size=BODY_BYTES)
+def body_of(params: bytes, max_attempts: int | None, options: Options) -> bytes:
+    """A digest by which a repeated submit is told from another one under the same key; the store adds the function's."""
+    digest = hashlib.blake2b(f"{max_attempts} ".encode(), digest_size=BODY_BYTES)
     if options is not NO_OPTIONS:
         digest.update(msgspec.msgpack.encode(options))
     digest.update(params)

@@ -5,7 +5,7 @@ from typing import Final
 
 from regrow.gateway.answers import WaitAnswer, WaitRequest, reader
 from regrow.gateway.client_errors import ClientClosed, ClientError, Refused
-from regrow.gateway.jobs import Job, bug, fail_all
+from regrow.gateway.jobs import Crowd, Job, Waiter, bug, fail_all
 from regrow.gateway.polls import Poll, Polls
 from regrow.gateway.transport import Transport
 
@@ -18,15 +18,24 @@ class Inbox:
     def __init__(self, transport: Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, Waiter] = {}
         self._polls = Polls()
         self._calls: dict[asyncio.Task[bool], Poll] = {}
         self._is_closed = False
 
     def add(self, accepted: list[tuple[str, Job]]) -> None:
-        """Wait for these tasks."""
-        self._jobs.update(accepted)
-        self._polls.add([task_id for task_id, _ in accepted])
+        """Wait for these tasks; several jobs may wait for one, when they were sent under the same key."""
+        new: list[str] = []
+        for task_id, job in accepted:
+            former = self._jobs.get(task_id)
+            if former is None:
+                self._jobs[task_id] = job
+                new.append(task_id)
+            elif isinstance(former, Crowd):
+                former.waiters.append(job)
+            else:
+                self._jobs[task_id] = Crowd(former, job)
+        self._polls.add(new)
         self._watch()
 
     def _watch(self) -> None:

@@ -14,7 +14,7 @@ from regrow.actors.limits import NO_OPTIONS, Options
 from regrow.actors.task import NewTask, TaskId, TaskRecord
 from regrow.gateway import body, views
 from regrow.gateway.idempotency import task_id_of
-from regrow.gateway.openapi import gives
+from regrow.gateway.openapi import gives, takes
 from regrow.gateway.problems import ApiError
 from regrow.gateway.service import Service
 
@@ -29,12 +29,11 @@ class Letters:
         self._service = service
         self._store = store
 
-    async def page(self, limit: int, before: float | None) -> tuple[list[TaskRecord], float | None]:
-        """The newest ``limit`` letters that ended before that time (Unix seconds), and where the next page begins."""
-        found = await self._store.letters(limit + 1, None if before is None else 1000 * before)
-        records = await self._store.read([task_id for task_id, _ in found[:limit]], with_result=True)
-        last_s = found[limit - 1][1] / 1000 if len(found) > limit else None
-        return [record for record in records if record is not None], last_s
+    async def page(self, limit: int, after: TaskId | None) -> tuple[list[TaskRecord], TaskId | None]:
+        """The newest ``limit`` letters behind the one called ``after``, and the last of them where there are more."""
+        found = await self._store.letters(limit + 1, after)
+        records = await self._store.read(found[:limit], with_result=True)
+        return [record for record in records if record is not None], found[limit - 1] if len(found) > limit else None
 
     async def one(self, task_id: TaskId) -> TaskRecord:
         """A letter.  Raises ApiError."""
@@ -43,10 +42,12 @@ class Letters:
         return await self._service.task(task_id)
 
     async def requeue(self, task_id: TaskId) -> TaskId:
-        """Submit the same call as a new task; its id.  Raises ApiError."""
+        """Submit the same call as a new task; its id, also when that has been done before.  Raises ApiError."""
         again = task_id_of(f"dead letter {task_id}")
         letter = await self._store.letter(task_id)
         if letter is None:
+            if (await self._store.read([again], with_result=False))[0] is not None:
+                return again
             raise _unknown(task_id)
         options = NO_OPTIONS if letter.limits is None else Options(limits=letter.limits)
         new = NewTask(again, letter.function_id, letter.params, letter.max_attempts, b"", letter.checksum, options)
@@ -62,7 +63,7 @@ class Letters:
         """Throw all away; how many there were."""
         total = 0
         while found := await self._store.letters(PAGE):
-            total += await self._store.discard([task_id for task_id, _ in found])
+            total += await self._store.discard(found)
         return total
 
 
@@ -79,10 +80,10 @@ def _letters(request: Request) -> Letters:
 async def dead_letters(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=PAGE)] = 100,
-    before: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    after: UUID | None = None,
 ) -> Response:
     """Dead letters, newest first, page by page."""
-    records, last = await _letters(request).page(limit, before)
+    records, last = await _letters(request).page(limit, TaskId(str(after)) if after else None)
     return body.answer(request, views.Letters([views.letter(record) for record in records], last))
 
 
@@ -92,9 +93,9 @@ async def dead_letter(request: Request, task_id: UUID) -> Response:
     return body.answer(request, views.task(await _letters(request).one(TaskId(str(task_id)))))
 
 
-@routes.post("/{task_id}/requeue", responses=gives("Requeued", 404, 422, 429, 503))
+@routes.post("/{task_id}/requeue", openapi_extra=takes("Nothing"), responses=gives("Requeued", 404, 415, 422, 429, 503))
 async def requeue(request: Request, task_id: UUID) -> Response:
-    """Submit the same call again, as a new task."""
+    """Submit the same call again, as a new task. Nothing has to be sent but a ``Content-Type``."""
     return body.answer(request, views.Requeued(await _letters(request).requeue(TaskId(str(task_id)))))
 
 

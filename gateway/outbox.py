@@ -17,11 +17,12 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from regrow.gateway.answers import (
     FunctionAnswer,
-    FunctionRequest,
     Problem,
     SubmitAnswer,
     SubmitRequest,
@@ -30,11 +31,13 @@ from regrow.gateway.answers import (
 )
 from regrow.gateway.client_errors import ClientClosed, ClientError, GatewayUnavailable, Refused
 from regrow.gateway.jobs import Function, Job, bug, fail_all
+from regrow.gateway.terms import PLAIN
 from regrow.gateway.transport import Transport, pauses
 
 BATCH_TASKS: Final = 1000
 BATCH_BYTES: Final = 4 * 1024 * 1024
 KEY_BYTES: Final = 16
+UNKNOWN_FUNCTION: Final = "unknown_function"
 NOT_NOW: Final = frozenset({"queue_full", "store_unavailable"})  # refusals of one task that are worth another try
 
 _read_function: Final = reader(FunctionAnswer)
@@ -57,9 +60,10 @@ class Outbox:
         self._arrivals: deque[Job] = deque()
         self._is_woken = False
         self._is_closed = False
+        self._renewed: set[bytes] = set()  # digests of functions that were registered again during this submit
         self._sender: asyncio.Task[None] | None = None
         self._sending: list[Job] = []
-        self._ids: dict[bytes, str] = {}  # digest of a function's bytes -> its id at the gateway
+        self._ids: dict[bytes, str] = {}  # digest of a function's bytes and terms -> its id at the gateway
 
     def send(self, jobs: Iterable[Job]) -> None:
         """Take these along.  From any thread; one wake-up of the loop serves all that arrive before it."""
@@ -106,12 +110,13 @@ class Outbox:
         except ClientError as error:
             fail_all(jobs, error)
 
-    async def register(self, function: Function) -> str:
+    async def register(self, function: Function[..., Any]) -> str:
         """The id of ``function``, registered unless it has been.  Raises Refused and GatewayUnavailable."""
         known = self._ids.get(function.digest)
         if known is None:
-            request = FunctionRequest(function.name, function.payload)
-            answer: FunctionAnswer = await self._transport.call("POST", "/v1/functions", _read_function, request)
+            answer: FunctionAnswer = await self._transport.call(
+                "POST", "/v1/functions", _read_function, function.request
+            )
             known = self._ids[function.digest] = answer.function_id
         return known
 
@@ -121,13 +126,18 @@ class Outbox:
     def _requests(self, batch: list[Job]) -> list[Sending]:
         """What is sent for each job whose function the gateway has."""
         found = zip(batch, keys(len(batch)), strict=True)
-        return [(job, TaskRequest(known, job.params, key)) for job, key in found if (known := self._id_of(job))]
+        return [(job, _request(job, known, key)) for job, key in found if (known := self._id_of(job))]
 
     async def _submit(self, batch: list[Sending]) -> None:
-        """Send until all are accepted or refused for good.  Those for which the queue is full keep their places."""
+        """Send until all are accepted or refused for good.  Those for which the queue is full keep their places.
+
+        A function that the gateway knows no more (its ``ttl_s`` was over, say) is registered anew, once.
+        """
         give_up_at = self._loop.time() + self._transport.patience_s
+        self._renewed.clear()
         for pause_s in pauses():
             batch = await self._submit_once(batch) if batch else []
+            batch = await self._renew(batch)
             if not batch:
                 return
             if self._loop.time() + pause_s > give_up_at:
@@ -154,6 +164,17 @@ class Outbox:
         self._on_accepted(accepted)
         return again
 
+    async def _renew(self, batch: list[Sending]) -> list[Sending]:
+        """The same tasks, calling functions under the ids that those have now; without those that are refused."""
+        lost = self._unregistered([job for job, _ in batch])
+        await asyncio.gather(*(self._register_for(jobs) for jobs in lost))
+        self._renewed.update(jobs[0].function.digest for jobs in lost if isinstance(jobs[0].function, Function))
+        return [
+            (job, request if known == request.function_id else msgspec.structs.replace(request, function_id=known))
+            for job, request in batch
+            if (known := self._id_of(job))
+        ]
+
     async def _call(self, request: SubmitRequest) -> SubmitAnswer:
         """The one place where tasks are sent."""
         answer: SubmitAnswer = await self._transport.call("POST", "/v1/tasks", _read_submit, request, is_submit=True)
@@ -165,8 +186,11 @@ class Outbox:
         """Tell ``job`` that it was refused; False: only for now, and it was not told."""
         if problem.code in NOT_NOW:
             return False
-        if isinstance(job.function, Function):
-            self._ids.pop(job.function.digest, None)  # perhaps its id is no longer known: next time it is sent anew
+        function = job.function
+        if problem.code == UNKNOWN_FUNCTION and isinstance(function, Function):
+            self._ids.pop(function.digest, None)
+            if function.digest not in self._renewed:
+                return False
         job.fail(Refused(problem.status, problem.code, problem.detail or problem.title))
         return True
 
@@ -186,6 +210,15 @@ class Outbox:
             await asyncio.sleep(0)  # its done-callback runs
             self._wake()
         self._is_closed = True
+
+
+def _request(job: Job, function_id: str, key: str) -> TaskRequest:
+    options = job.options
+    if options is PLAIN:
+        return TaskRequest(function_id, job.params, key)
+    return msgspec.structs.replace(
+        options, function_id=function_id, payload=job.params, idempotency_key=options.idempotency_key or key
+    )
 
 
 def keys(count: int) -> Iterator[str]:

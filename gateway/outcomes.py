@@ -1,11 +1,13 @@
 """Shell: how an ended task looks to the program that submitted it: a value, or an exception to raise."""
 
-from typing import Any
+from typing import Any, Final
 
-from regrow.actors.task import State
+from regrow.actors.task import FailureKind, State
 from regrow.gateway import by_value
 from regrow.gateway.answers import ErrorView, TaskView
-from regrow.gateway.client_errors import RemoteTraceback, TaskFailed, ValueUnloadable
+from regrow.gateway.client_errors import RemoteTraceback, TaskCancelled, TaskFailed, ValueUnloadable
+
+LAST_LINES: Final = 10  # of a failed task's output that are shown with its error
 
 
 def outcome(task: TaskView) -> tuple[Any, Exception | None]:
@@ -40,12 +42,23 @@ def failure(task: TaskView) -> Exception:
     error = task.error or ErrorView(kind="unknown")
     own = _own_exception(error)
     if own is None:
-        own = TaskFailed(error.kind, error.type, error.message, error.traceback, len(task.attempts), task.task_id)
+        kind = TaskCancelled if error.kind == FailureKind.CANCELLED else TaskFailed
+        own = kind(
+            error.kind, error.type, error.message, error.traceback, len(task.attempts), task.task_id, task.output
+        )
     else:
         own.add_note(_where(task))
+    if task.output:
+        own.add_note(last_words(task.output))
     if error.traceback:
         own.__cause__ = RemoteTraceback(error.traceback)
     return own
+
+
+def last_words(output: str) -> str:
+    """The end of what a failed task printed, for people."""
+    lines = output.rstrip().splitlines()
+    return "\n".join(["it printed:" if len(lines) <= LAST_LINES else "it printed at last:", *lines[-LAST_LINES:]])
 
 
 def _own_exception(error: ErrorView) -> Exception | None:

@@ -8,8 +8,19 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic.json_schema import models_json_schema
+from pydantic_core import PydanticCustomError
 
 MAX_BATCH: Final = 10_000  # tasks per request
 MAX_WAIT_S: Final = 60.0  # longest long poll; a longer wish is answered after this
@@ -23,18 +34,21 @@ Binary = Annotated[
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 MaxAttempts = Annotated[
     int | None,
-    Field(ge=1, le=100, description="deaths of its slot before a task is given up; 1: never started twice"),
+    Field(
+        strict=True, ge=1, le=100, description="deaths of its slot before a task is given up; 1: never started twice"
+    ),
 ]
 IdempotencyKey = Annotated[
     str | None,
     Field(
         min_length=1,
         max_length=200,
-        description="the same key with the same function, payload and max_attempts is the same task, submitted once; with "
+        description="the same key with the same function (its bytes), payload and options is the same task, submitted once; with "
         "others it is refused (idempotency_conflict). It is kept as long as the task",
     ),
 ]
-Duration = Annotated[float | None, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
+Duration = Annotated[float | None, Field(strict=True, gt=0, le=LONGEST_S, allow_inf_nan=False)]
+Pause = Annotated[float, Field(strict=True, ge=0, le=LONGEST_S, allow_inf_nan=False)]
 ExceptionNames = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=200)]],
     Field(max_length=100, description="names of exception classes, with their module or without; subclasses count"),
@@ -83,23 +97,31 @@ class Limits(Body):
 
     wall_s: Duration = None
     cpu_s: Duration = None
-    memory_bytes: Annotated[int | None, Field(ge=1, le=2**50, description="of data; above it: oom")] = None
+    memory_bytes: Annotated[int | None, Field(strict=True, ge=1, le=2**50, description="of data; above it: oom")] = None
     output_bytes: Annotated[
-        int | None, Field(ge=0, le=2**40, description="of the pickled value; of what is printed")
+        int | None, Field(strict=True, ge=0, le=2**40, description="of the pickled value; of what is printed")
     ] = None
-    open_files: Annotated[int | None, Field(ge=1, le=2**20, description="descriptors, besides the slot's own")] = None
-    file_bytes: Annotated[int | None, Field(ge=0, le=2**50, description="of any one file that is written")] = None
-    processes: Annotated[int | None, Field(ge=0, le=2**20, description="alive at once, besides the slot")] = None
+    open_files: Annotated[
+        int | None, Field(strict=True, ge=1, le=2**20, description="descriptors, besides the slot's own")
+    ] = None
+    file_bytes: Annotated[
+        int | None, Field(strict=True, ge=0, le=2**50, description="of any one file that is written")
+    ] = None
+    processes: Annotated[
+        int | None, Field(strict=True, ge=0, le=2**20, description="alive at once, besides the slot")
+    ] = None
 
 
 class Retry(Body):
     """When a task that raised is tried again: after ``backoff_s * factor ** (n - 1)`` seconds for retry n."""
 
-    count: Annotated[int, Field(ge=0, le=1000)]
-    backoff_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = 1.0
-    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
-    max_backoff_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = 300.0
-    jitter: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, description="part of the delay, up or down")] = 0.2
+    count: Annotated[int, Field(strict=True, ge=0, le=1000)]
+    backoff_s: Pause = 1.0
+    factor: Annotated[float, Field(strict=True, ge=1, le=100, allow_inf_nan=False)] = 2.0
+    max_backoff_s: Pause = 300.0
+    jitter: Annotated[
+        float, Field(strict=True, ge=0, le=1, allow_inf_nan=False, description="part of the delay, up or down")
+    ] = 0.2
     retry_on: ExceptionNames = []
     dont_retry: ExceptionNames = []
 
@@ -123,9 +145,18 @@ class NewTask(ExecuteFunction):
     max_attempts: MaxAttempts = None
     idempotency_key: IdempotencyKey = None
     limits: Limits | None = None
-    delay_s: Annotated[float | None, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = None
+    delay_s: Pause | None = None
     expires_s: Duration = None
     deadline_s: Duration = None
+
+    @field_validator("expires_s", "deadline_s")
+    @classmethod
+    def leaves_time_to_start(cls, value: float | None, info: ValidationInfo) -> float | None:
+        """A time that is over when the delay is makes a task that can never start."""
+        delay_s = info.data.get("delay_s")
+        if value is not None and delay_s is not None and value <= delay_s:
+            raise PydanticCustomError("too_early", "Input should be greater than delay_s, or the task never starts")
+        return value
 
 
 class NewTasks(Body):
@@ -145,6 +176,17 @@ class Wait(Body):
     ] = 0.0
 
 
+class Cancel(Body):
+    """POST /v1/tasks/cancel."""
+
+    task_ids: Annotated[list[TaskText], Field(min_length=1, max_length=MAX_BATCH)]
+    only_queued: Annotated[bool, Field(strict=True, description="what runs goes on")] = False
+
+
+class Nothing(Body):
+    """POST /v1/dead-letters/{task_id}/requeue."""
+
+
 class Resize(Body):
     """PATCH /v1/pools/workers."""
 
@@ -152,7 +194,7 @@ class Resize(Body):
 
 
 REQUESTS: Final[tuple[type[Body], ...]] = (
-    RegisterFunction, ExecuteFunction, NewFunction, NewTask, NewTasks, Wait, Resize,
+    RegisterFunction, ExecuteFunction, NewFunction, NewTask, NewTasks, Wait, Cancel, Nothing, Resize,
 )  # fmt: skip
 _ONE_TASK: Final = TypeAdapter(NewTask)
 _ALL_TASKS: Final = TypeAdapter(list[NewTask])
@@ -194,7 +236,9 @@ def _misfits(error: ValidationError) -> Iterable[dict[str, str]]:
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
         field = ".".join(map(str, detail["loc"])) or "body"
         is_later = detail["type"] == "extra_forbidden" and str(detail["loc"][-1]) in NOT_YET
-        yield {"field": field, "message": "this version does not support this field" if is_later else detail["msg"]}
+        is_no_id = detail["type"] == "string_pattern_mismatch"  # the one pattern here is a UUID's
+        message = "this version does not support this field" if is_later else detail["msg"]
+        yield {"field": field, "message": "Input should be a valid UUID" if is_no_id else message}
 
 
 def definitions() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from regrow.actors.annals import Annals
 from regrow.actors.astore import AsyncStore
 from regrow.actors.payload import SLOW_BYTES, PayloadError, check_function, check_params
 from regrow.actors.readings import Counts
-from regrow.actors.records import SubmitVerdict
+from regrow.actors.records import CancelVerdict, SubmitVerdict
 from regrow.actors.settings import Settings
 from regrow.actors.task import FINAL, FunctionId, FunctionRecord, NewTask, TaskId, TaskRecord, WorkerRecord
 from regrow.gateway import schemas
@@ -192,7 +192,7 @@ class Service:
         if item.idempotency_key is None:
             return NewTask(next(fresh), function_id, params, item.max_attempts, b"", checksum, options)
         task_id = task_id_of(item.idempotency_key)
-        body = body_of(function_id, params, item.max_attempts, options)
+        body = body_of(params, item.max_attempts, options)
         return NewTask(task_id, function_id, params, item.max_attempts, body, checksum, options)
 
     def _check_size(self, payload: bytes) -> None:
@@ -208,10 +208,9 @@ class Service:
             )
         return record
 
-    async def cancel(self, task_id: TaskId) -> TaskRecord:
-        """End a task, unless it has ended; how it has ended.  Raises ApiError, StoreUnavailable."""
-        await self._store.cancel([task_id], self.settings.retention_s)
-        return await self.task(task_id)
+    async def cancel(self, ids: list[TaskId], *, only_queued: bool = False) -> list[CancelVerdict]:
+        """End those that have not ended, or of these only those that wait.  Raises StoreUnavailable."""
+        return await self._store.cancel(ids, self.settings.retention_s, only_queued=only_queued)
 
     async def ended_task(self, task_id: TaskId, wait_s: float) -> TaskRecord:
         """A task when it has ended, or as it is after ``wait_s`` seconds.  Raises ApiError, StoreUnavailable."""
@@ -286,7 +285,7 @@ def _answer(task: NewTask, verdict: SubmitVerdict) -> TaskId | ApiError:
         case SubmitVerdict.ACCEPTED | SubmitVerdict.REPEATED:
             return task.task_id
         case SubmitVerdict.CONFLICT:
-            text = "this idempotency_key was used for another function, payload or max_attempts: take a new key"
+            text = "this idempotency_key was used for another function, payload or options: take a new key"
             return ApiError("idempotency_conflict", f"{text}, or see what became of its task {task.task_id}")
         case SubmitVerdict.UNKNOWN_FUNCTION:
             return _unknown_function(task.function_id)

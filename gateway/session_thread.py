@@ -9,42 +9,92 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import CancelledError, Future
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from regrow.gateway.answers import TaskView
+from regrow.gateway.answers import TaskRequest, TaskView
 from regrow.gateway.async_client import Session
-from regrow.gateway.client_errors import ClientClosed, ClientError
+from regrow.gateway.client_errors import ClientClosed, ClientError, TaskCancelled
 from regrow.gateway.jobs import Function
 from regrow.gateway.outcomes import outcome
+from regrow.gateway.terms import PLAIN
 from regrow.gateway.transport import checked_url
 
 R = TypeVar("R")
 
 
-class TaskFuture(Future[R]):
-    """A ``concurrent.futures.Future`` that knows its task: ``task_id`` is "" until the gateway has accepted it."""
+class Withdraw(Protocol):
+    """Has a task cancelled by the service, from any thread."""
 
-    def __init__(self) -> None:
+    def __call__(self, task_id: str, *, only_queued: bool) -> None: ...
+
+
+class TaskFuture(Future[R]):
+    """A ``concurrent.futures.Future`` that knows its task: ``task_id`` is "" until the gateway has accepted it.
+
+    ``cancel()`` is that of every Future: it takes back what has not been sent, and is False from then on.
+    ``cancel_task()`` reaches the task itself.
+    """
+
+    def __init__(self, withdraw: Withdraw) -> None:
         super().__init__()
         self.task_id = ""
+        self._withdraw = withdraw
+        self._is_wanted = True
+        self._only_queued = False
+        self._was_cancelled = False
+
+    def cancel_task(self, *, only_queued: bool = False) -> None:
+        """Have the service end the task, also while it runs, unless ``only_queued``.  Does not block.
+
+        If it had not ended by then, ``result()`` raises TaskCancelled, which is a ``concurrent.futures.CancelledError``, and
+        ``cancelled()`` is true; if it had, nothing changes.
+        """
+        if not self.cancel() and not self.done():
+            self._only_queued, self._is_wanted = only_queued, False
+            if self.task_id:  # else it is about to be accepted, and withdrawn then
+                self._withdraw(self.task_id, only_queued=only_queued)
+
+    def cancelled(self) -> bool:
+        """Was it cancelled, here before it was sent or by the service after that?"""
+        return super().cancelled() or self._was_cancelled
+
+    def accepted(self, task_id: str) -> None:
+        """The gateway has taken it.  For the client."""
+        self.task_id = task_id
+        if not self._is_wanted:
+            self._withdraw(task_id, only_queued=self._only_queued)
+
+    def fail(self, error: Exception) -> None:
+        """It has ended with this, unless it has ended already.  For the client."""
+        if not self.done():
+            self._was_cancelled = isinstance(error, TaskCancelled)
+            self.set_exception(error)
 
 
 class ThreadJob(Generic[R]):
     """One task of a blocking client.  ``owner`` is kept alive until it has ended."""
 
-    __slots__ = ("function", "future", "owner", "params")
+    __slots__ = ("function", "future", "options", "owner", "params")
 
-    def __init__(self, function: Function | str, params: bytes, owner: object) -> None:
+    def __init__(
+        self,
+        function: Function[..., Any] | str,
+        params: bytes,
+        owner: object,
+        future: TaskFuture[R],
+        options: TaskRequest = PLAIN,
+    ) -> None:
         self.function = function
         self.params = params
-        self.future: TaskFuture[R] = TaskFuture()
+        self.options = options
+        self.future = future
         self.owner = owner
 
     def claim(self) -> bool:
         return self.future.set_running_or_notify_cancel()
 
     def accept(self, task_id: str) -> None:
-        self.future.task_id = task_id
+        self.future.accepted(task_id)
 
     def is_wanted(self) -> bool:
         return True  # a running future cannot be cancelled
@@ -56,11 +106,10 @@ class ThreadJob(Generic[R]):
         if error is None:
             self.future.set_result(value)
         else:
-            self.future.set_exception(error)
+            self.future.fail(error)
 
     def fail(self, error: ClientError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+        self.future.fail(error)
 
 
 class SessionThread:
@@ -85,6 +134,15 @@ class SessionThread:
         except RuntimeError:  # the loop has ended since
             raise ClientClosed("this client is closed") from None
 
+    def withdraw(self, task_id: str, *, only_queued: bool) -> None:
+        """Have a task of this client cancelled, soon; also while it is being closed.  Raises ClientClosed."""
+        session = self._session if self._pid == os.getpid() else self._opened()
+        assert session is not None  # it has sent the task
+        try:
+            session.withdrawals.soon(task_id, only_queued=only_queued)
+        except RuntimeError:  # the loop has ended since
+            raise ClientClosed("this client is closed") from None
+
     def run(self, call: Callable[[Session], Coroutine[Any, Any, R]], timeout: float | None = None) -> R:
         """What one call returns or raises.  Raises ClientClosed, and TimeoutError after ``timeout`` seconds."""
         session = self._opened()
@@ -97,6 +155,8 @@ class SessionThread:
             raise ClientClosed("this client is closed") from None
         try:
             return future.result(timeout)
+        except TaskCancelled:
+            raise
         except CancelledError:
             raise ClientClosed("the client was closed meanwhile") from None
         finally:

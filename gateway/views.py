@@ -9,7 +9,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from regrow.actors.limits import Limits, Retry
+from regrow.actors.records import CancelVerdict
 from regrow.actors.task import Attempt, FailureKind, FunctionRecord, State, TaskRecord, WorkerRecord
+from regrow.actors.task import TaskId as TaskName
 from regrow.gateway.story import Line
 from regrow.runtime.tree import TreeNode
 
@@ -92,6 +94,16 @@ class Ended(msgspec.Struct, frozen=True):
     unknown: list[str]
 
 
+class Cancelled(msgspec.Struct, frozen=True):
+    """POST /v1/tasks/cancel: the ids of those that are cancelled, now or before; that had ended otherwise; that run and go
+    on, since only queued ones were asked for; and that no task has (any more)."""
+
+    cancelled: list[str]
+    ended: list[str]
+    running: list[str]
+    unknown: list[str]
+
+
 class Registered(msgspec.Struct, frozen=True):
     """POST /v1/functions. ``warnings`` are for people."""
 
@@ -132,10 +144,10 @@ class Letter(msgspec.Struct, frozen=True):
 
 
 class Letters(msgspec.Struct, frozen=True):
-    """A page of dead letters, newest first. ``next`` is the ``before`` of the next page, null at the end."""
+    """A page of dead letters, newest first. ``next`` is the ``after`` of the next page, null at the end."""
 
     dead_letters: list[Letter]
-    next: float | None
+    next: str | None
 
 
 class Requeued(msgspec.Struct, frozen=True):
@@ -211,7 +223,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 ANSWERS: Final[tuple[type, ...]] = (
     Running, FunctionId, TaskId, Status, Result, Task, Story, Ended, Registered, Function, Functions, Submitted, Workers,
-    TreeNode, Pool, Health, Problem, Forgotten, Letter, Letters, Requeued, Purged,
+    TreeNode, Pool, Health, Problem, Forgotten, Letter, Letters, Requeued, Purged, Cancelled,
 )  # fmt: skip
 
 
@@ -227,6 +239,14 @@ def task(record: TaskRecord) -> Task:
         record.task_id, record.function_id, record.status, record.attempts, record.submitted_at, record.finished_at,
         record.value, _error(record), (record.printed or b"").decode(errors="replace"),
     )  # fmt: skip
+
+
+def cancelled(ids: list[TaskName], verdicts: list[CancelVerdict]) -> Cancelled:
+    """What became of the wish to cancel these."""
+    found: dict[str, list[str]] = {verdict: [] for verdict in CancelVerdict}
+    for task_id, verdict in zip(ids, verdicts, strict=True):
+        found[verdict].append(task_id)
+    return Cancelled(**found)
 
 
 def letter(record: TaskRecord) -> Letter:

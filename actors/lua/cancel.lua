@@ -1,15 +1,15 @@
 -- End tasks that somebody wants no more.
 --
 -- KEYS  1 counters       hash
--- ARGV  1 retention of ended tasks in ms   2 the failure in msgpack   3... task ids
+-- ARGV  1 retention of ended tasks in ms   2 the failure in msgpack   3 "1": only what is QUEUED   4... task ids
 -- moves   {regrow}:task:<id>   QUEUED or RUNNING -> FAILED
 -- writes  {regrow}:drops:<dispatcher>   list: "id attempt worker" of what is to be stopped, for the dispatcher that had it
 -- notes   cancel
 -- sends   {regrow}:done   ids that ended;   {regrow}:wake   "drops" if anything ran
--- answer  per task: 1 cancelled, 2 it had ended, 3 there is no such task
+-- answer  per task: 1 it is cancelled, 2 it had ended otherwise, 3 there is no such task, 4 it runs, and goes on
 --
--- Its outcome, should there be one, is stale from here on.  Repeated: it had ended.
-local counters, retention, blob = KEYS[1], tonumber(ARGV[1]), ARGV[2]
+-- Its outcome, should there be one, is stale from here on.  Repeated: it is cancelled.
+local counters, retention, blob, is_for_queued = KEYS[1], tonumber(ARGV[1]), ARGV[2], ARGV[3] == "1"
 local now, has_run, answer = now_ms(), false, {}
 
 local function take_away(id, task)
@@ -25,7 +25,8 @@ local function cancel(id)
   local task = read_task(key)
   if not task.status then return 3 end
   local to = MOVES[task.status] and MOVES[task.status].cancel
-  if not to then return 2 end
+  if not to then return redis.call("HGET", key, "kind") == "cancelled" and 1 or 2 end
+  if is_for_queued and task.status ~= "QUEUED" then return 4 end
   local ending = {to = to, asked = "cancel", kind = "cancelled", blob = blob}
   if task.status == "RUNNING" then
     take_away(id, task)
@@ -38,7 +39,7 @@ local function cancel(id)
   return 1
 end
 
-for at = 3, #ARGV do
+for at = 4, #ARGV do
   answer[#answer + 1] = cancel(ARGV[at])
 end
 close(counters)

@@ -4,6 +4,7 @@
 -- ARGV  1 retention of ended tasks in ms   2 most of each kind in one call
 -- moves   {regrow}:task:<id>   QUEUED -> FAILED where its time is over; scheduled ones go to the end of the queue
 -- writes  {regrow}:function:<function id> and what belongs to it: deleted, when it has not been used for its ttl
+--         {regrow}:dead        without those that ended so long ago that their records have gone
 --         {regrow}:gone        set: functions whose official record is still to be deleted
 -- notes   due, expire
 -- sends   {regrow}:wake, {regrow}:done
@@ -49,6 +50,7 @@ for _, id in ipairs(due(TIMERS)) do
   redis.call("SADD", GONE, id)
 end
 
+redis.call("ZREMRANGEBYSCORE", DEAD, "-inf", now - retention)
 close(counters)
 write_notes()
 local soonest
@@ -56,6 +58,8 @@ for _, timers in ipairs({SCHEDULED, DEADLINES, TIMERS}) do
   local first = redis.call("ZRANGE", timers, 0, 0, "WITHSCORES")
   if first[2] and (not soonest or tonumber(first[2]) < soonest) then soonest = tonumber(first[2]) end
 end
+local oldest = redis.call("ZRANGE", DEAD, 0, 0, "WITHSCORES")[2]
+if oldest then soonest = math.min(oldest + retention, soonest or math.huge) end
 local answer = {#moved, soonest and math.max(0, soonest - now) or -1}
 for _, id in ipairs(redis.call("SMEMBERS", GONE)) do answer[#answer + 1] = id end
 return answer

@@ -13,7 +13,7 @@ local ENDING = {"status", "attempt", "owner", "worker", "started", "history", "d
 local LETTERS = {quarantined = true, crashed = true, oom = true, worker_lost = true, timed_out = true, limit = true,
   unloadable = true, corrupt_payload = true}
 
-local counts, closed, ended = {}, {}, {}
+local counts, closed, ended, has_buried = {}, {}, {}, false
 
 local function count(name)
   counts[name] = (counts[name] or 0) + 1
@@ -44,6 +44,7 @@ end
 local function bury(id, key, now, retention)
   redis.call("ZREMRANGEBYSCORE", DEAD, "-inf", now - retention)
   redis.call("ZADD", DEAD, now, id)
+  has_buried = true
   if redis.call("ZCARD", DEAD) > MOST_DEAD then
     redis.call("HDEL", TASK .. redis.call("ZPOPMIN", DEAD)[1], "params")
   end
@@ -106,6 +107,7 @@ local function close(counters)
     end
   end
   if #ended > 0 then redis.call("PUBLISH", "{regrow}:done", table.concat(ended, " ")) end
+  if has_buried then redis.call("PUBLISH", "{regrow}:wake", "due") end -- when its time is over, it is to leave {regrow}:dead
 end
 
 -- A function is not to be called any more: 1, or 0 where there was none.

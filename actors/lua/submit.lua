@@ -4,7 +4,8 @@
 --       2 counters       hash
 -- ARGV  1 most tasks that may be queued
 --       2... per task: id, function id, parameters, max_attempts ("" = the function's),
---            body: a digest of the rest where the id is made from an idempotency key, else ""
+--            body: a digest of all but the function where the id is made from an idempotency key, else ""; it is kept
+--            with the function's digest behind it
 --            CRC-32 of the parameters ("" = none)
 --            times in msgpack, "" = none: delay, expires and deadline in ms from now
 --            limits in msgpack, "" = none
@@ -27,6 +28,13 @@ local ghosts = tonumber(redis.call("HGET", counters, "ghosts") or 0)
 local room = tonumber(ARGV[1]) - redis.call("LLEN", queue) + ghosts - redis.call("ZCARD", scheduled)
 local now = now_ms()
 local functions, new, opened, accepted, is_timed, answer = {}, {}, {}, 0, false, {}
+
+-- A key stands for the function's bytes, not for its id: each program that registers a function gets another id.
+local function is_same(key, body, digest)
+  local former = redis.call("HGET", key, "body") or ""
+  if body == "" or digest then return former == body .. (body ~= "" and digest or "") end
+  return former:sub(1, #body) == body
+end
 
 local function look_up(id)
   if functions[id] == nil then
@@ -60,13 +68,14 @@ for at = 2, #ARGV, 8 do
   local key = TASK .. id
   local known = look_up(callee)
   if redis.call("EXISTS", key) == 1 then
-    answer[#answer + 1] = (redis.call("HGET", key, "body") or "") == body and 4 or 5
+    answer[#answer + 1] = is_same(key, body, known[1]) and 4 or 5
   elseif not known[1] then
     answer[#answer + 1] = 2
   elseif accepted >= room then
     answer[#answer + 1] = 3
   else
     if limit == "" then limit = known[2] end
+    if body ~= "" then body = body .. known[1] end
     redis.call("HSET", key, "status", "QUEUED", "function", callee, "digest", known[1], "params", params,
       "size", #params, "sum", check, "limit", limit, "attempt", 0, "submitted", now, "body", body)
     if not note_options(id, key, known[3], times, limits) then new[#new + 1] = id end

@@ -376,12 +376,14 @@ def test_a_refused_call_fails_its_tasks_and_no_others(gateway: SmallGateway, cli
     assert client.submit(square, 4).result(10) == 16
 
 
-def test_a_function_that_the_gateway_has_lost_is_sent_again_by_the_next_submit(
-    gateway: SmallGateway, client: Client
-) -> None:
+def test_a_function_that_the_gateway_has_lost_is_sent_again_once(gateway: SmallGateway, client: Client) -> None:
     client.submit(square, 1).result(10)
     gateway.functions.clear()
 
+    assert client.map(square, range(100)) == [number * number for number in range(100)]
+    assert gateway.calls["/v1/functions"] == 2
+
+    gateway.refusals.extend(["unknown_function"] * 2)
     with pytest.raises(Refused, match="unknown_function"):
         client.submit(square, 2).result(10)
     assert client.submit(square, 3).result(10) == 9

@@ -12,7 +12,7 @@ from regrow.actors.astore import AsyncStore
 from regrow.actors.function import digest_of
 from regrow.actors.limits import Limits, Options, Retry, Terms
 from regrow.actors.readings import Letter
-from regrow.actors.records import SubmitVerdict
+from regrow.actors.records import CancelVerdict, SubmitVerdict
 from regrow.actors.store import Store
 from regrow.actors.task import (
     Claimed,
@@ -152,7 +152,7 @@ def test_a_task_that_raised_is_tried_again_after_growing_delays_and_then_fails(s
     assert record.failure is not None
     assert (record.status, record.failure.kind) == (State.FAILED, FailureKind.RAISED)
     assert [attempt.outcome for attempt in record.attempts] == ["raised"] * 3
-    assert [name for name, _ in ask(server.url, lambda store: store.letters(10))] == [task_id]
+    assert ask(server.url, lambda store: store.letters(10)) == [task_id]
 
 
 @pytest.mark.parametrize(
@@ -335,6 +335,20 @@ def test_ten_thousand_cancelled_tasks_do_not_hide_the_one_behind_them(server: Va
     assert ask(server.url, AsyncStore.counts).queued == 0
 
 
+def test_cancelling_again_says_the_same_and_what_runs_can_be_left_alone(server: Valkey, store: Store) -> None:
+    callee = register(server.url)
+    running, ended, waiting, gone = *submit(server.url, callee, b"1", b"2", b"3"), TaskId(str(uuid.uuid4()))
+    _, second = claim(store, 2)
+    store.settle("a", [success(second)])
+    ids = [running, ended, waiting, gone]
+
+    for _ in range(2):
+        said = ask(server.url, lambda store: store.cancel(ids, DAY, only_queued=True))
+        assert said == [CancelVerdict.RUNNING, CancelVerdict.ENDED, CancelVerdict.CANCELLED, CancelVerdict.UNKNOWN]
+    for _ in range(2):
+        assert ask(server.url, lambda store: store.cancel([running], DAY)) == [CancelVerdict.CANCELLED]
+
+
 # Dead letters
 
 
@@ -349,6 +363,40 @@ def test_a_task_on_which_regrow_gave_up_keeps_its_parameters(server: Valkey, sto
     assert ask(server.url, lambda store: store.discard([task_id])) == 1
     assert ask(server.url, lambda store: store.letter(task_id)) is None
     assert read(server.url, task_id)[0].status is State.FAILED, "thrown away, but it has failed all the same"
+
+
+def test_letters_that_died_in_the_same_millisecond_are_all_on_some_page(server: Valkey, store: Store) -> None:
+    callee = function(server.url, max_attempts=1)
+    ids = submit(server.url, callee, *[b""] * 25)
+    store.settle("a", [crash(task) for task in claim(store, 25)])
+
+    pages: list[list[TaskId]] = []
+    after: TaskId | None = None
+    while page := ask(server.url, lambda store, after=after: store.letters(10, after)):
+        pages.append(page)
+        after = page[-1]
+
+    assert [len(page) for page in pages] == [10, 10, 5]
+    assert sorted(name for page in pages for name in page) == sorted(ids)
+    ask(server.url, lambda store: store.discard([pages[0][-1]]))
+    behind = ask(server.url, lambda store: store.letters(50, pages[0][-1]))
+    assert set(pages[1] + pages[2]) <= set(behind), "where the last one has gone, none is passed over"
+
+
+def test_letters_leave_when_their_records_do(server: Valkey) -> None:
+    store = Store.connect(server.url, retention_s=0.2)
+    try:
+        callee = function(server.url, max_attempts=1)
+        submit(server.url, callee, b"")
+        store.settle("a", [crash(claim(store, 1)[0])])
+        assert store.promote()[1] == pytest.approx(0.2, abs=0.2), "it says when it is to be asked again"
+
+        wait_until(lambda: store.promote() == (0, None), 5, "nothing waits for its time any more")
+
+        with server.client() as client:
+            assert not client.exists(keys.DEAD)
+    finally:
+        store.close()
 
 
 def test_what_a_function_raised_is_no_dead_letter(server: Valkey, store: Store) -> None:

@@ -27,6 +27,8 @@ class SmallGateway:
     def __init__(self) -> None:
         self.port = 0
         self.functions: dict[str, bytes] = {}
+        self.terms: dict[str, dict[str, Any]] = {}  # function id -> what else it was registered with
+        self.options: dict[str, dict[str, Any]] = {}  # task id -> what else it was submitted with
         self.tasks: dict[str, dict[str, Any]] = {}
         self.params: dict[str, bytes] = {}
         self.batches: list[int] = []  # tasks of each submit call
@@ -72,6 +74,7 @@ class SmallGateway:
         app.router.add_post("/v1/functions", self._register)
         app.router.add_post("/v1/tasks", self._submit)
         app.router.add_post("/v1/tasks/wait", self._wait)
+        app.router.add_post("/v1/tasks/cancel", self._cancel)
         app.router.add_get("/v1/tasks/{id}", self._task)
         app.router.add_get("/v1/workers", self._workers)
         app.router.add_get("/v1/tree", self._tree)
@@ -87,6 +90,7 @@ class SmallGateway:
         is_ready.set()
         await end.wait()
         await runner.cleanup()
+        await asyncio.sleep(0)  # the loop's next turn closes what was aborted
 
     @web.middleware
     async def _count(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -118,7 +122,8 @@ class SmallGateway:
     async def _register(self, request: web.Request) -> web.Response:
         body = await self._body(request)
         function_id = str(uuid.uuid4())
-        self.functions[function_id] = body["payload"]
+        self.functions[function_id] = body.pop("payload")
+        self.terms[function_id] = {name: value for name, value in body.items() if name != "name"}
         return answer({"function_id": function_id, "digest": "", "warnings": []})
 
     async def _submit(self, request: web.Request) -> web.Response:
@@ -136,6 +141,8 @@ class SmallGateway:
             return {"task_id": task_id}
         self.tasks[task_id] = {"task_id": task_id, "function_id": item["function_id"], "status": "QUEUED"}
         self.params[task_id] = item["payload"]
+        known = ("function_id", "payload", "idempotency_key")
+        self.options[task_id] = {name: value for name, value in item.items() if name not in known}
         if self.is_holding:
             self._held.append(task_id)
         else:
@@ -158,6 +165,21 @@ class SmallGateway:
     async def _notify(self) -> None:
         async with self._ended:
             self._ended.notify_all()
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        """What is held back is QUEUED; nothing runs for longer than a moment."""
+        body = await self._body(request)
+        told: dict[str, list[str]] = {"cancelled": [], "ended": [], "running": [], "unknown": []}
+        for task_id in body["task_ids"]:
+            task = self.tasks.get(task_id)
+            if task_id in self._held and task:
+                self._held.remove(task_id)
+                error = {"kind": "cancelled", "type": "Cancelled", "message": "it was cancelled"}
+                task |= {"status": "FAILED", "error": error}
+            is_cancelled = task is not None and task.get("error", {}).get("kind") == "cancelled"
+            told["unknown" if task is None else "cancelled" if is_cancelled else "ended"].append(task_id)
+        await self._notify()
+        return answer(told)
 
     async def _wait(self, request: web.Request) -> web.Response:
         body = await self._body(request)

@@ -93,7 +93,7 @@ class Scene:
         self.wait_started(2)
 
     def submit(
-        self, count: int, *, gate: Path | None = None, function: FunctionId | None = None, delay_s: float = 0.0
+        self, count: int, *, gate: Path | None = None, function: FunctionId | None = None, delay_s: float | None = None
     ) -> list[TaskId]:
         """More tasks: they end at once, or are held until there is a file ``gate``."""
         numbers = range(len(self.ids), len(self.ids) + count)

@@ -60,7 +60,7 @@ class SmallTree:
         """A function, by value."""
         return register(self.server.url, by_value(function))
 
-    def submit(self, function: FunctionId, *calls: tuple[Any, ...], delay_s: float = 0.0) -> list[TaskId]:
+    def submit(self, function: FunctionId, *calls: tuple[Any, ...], delay_s: float | None = None) -> list[TaskId]:
         """One task per tuple of arguments."""
         return submit(self.server.url, function, *(call(*arguments) for arguments in calls), delay_s=delay_s)
 

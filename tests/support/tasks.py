@@ -58,7 +58,7 @@ def digest_of(code: bytes) -> Digest:
 
 
 def submit(
-    url: str, function: FunctionId, *params: bytes, max_attempts: int | None = None, delay_s: float = 0.0
+    url: str, function: FunctionId, *params: bytes, max_attempts: int | None = None, delay_s: float | None = None
 ) -> list[TaskId]:
     """New tasks' ids, in the order of the queue; all accepted."""
     options = Options(delay_s=delay_s)

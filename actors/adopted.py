@@ -3,6 +3,7 @@
 A worker and its slots are subreapers. What a task detaches becomes its slot's child, and is killed by the slot before it
 answers; what a slot leaves when it dies becomes its worker's child. So a child of the worker that is no slot is always an
 orphan of a dead slot. Its own children become the worker's when it has died, and so on: each end is looked at.
+What a killed worker had adopted becomes the root's, if it has one.
 A child that nobody else reaps is certainly the one that its number names. Nothing here waits.
 """
 

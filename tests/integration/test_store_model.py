@@ -219,8 +219,7 @@ class StoreMachine(RuleBasedStateMachine):
     def claim_some(self, dispatcher: str, count: int) -> list[tuple[str, Claimed]]:
         arguments: tuple[Any, ...] = (dispatcher, str(uuid.uuid4()), [Share(WORKER, count, 0.0)], {}, 1000)
         claim = self.store.claim(*arguments)
-        if claim.tasks:
-            self.last_claims[dispatcher] = (arguments, claim)
+        self.last_claims[dispatcher] = (arguments, claim)
         assert [(task.task_id, task.attempt) for task in claim.tasks] == self.model.claim(dispatcher, count)
         assert claim.left == len(self.model.queue)
         return [(dispatcher, task) for task in claim.tasks]

@@ -298,6 +298,7 @@ WAYS: dict[str, Way] = {
     "held": by_a_crash,
     "inherit": by_an_inheritance,
     "leases": by_a_crash,
+    "record": by_a_crash,
     "send.ack": by_work,
     "send.code": by_work,
     "send.drop": by_a_loss_of_its_leases,

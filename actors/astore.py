@@ -127,7 +127,7 @@ class AsyncStore:
         return bool(was_shown or was_known)
 
     async def list_functions(self, limit: int, after: FunctionId | None = None) -> list[FunctionRecord]:
-        """Up to ``limit`` functions, oldest first; ``after``: the last one of the page before."""
+        """Up to ``limit`` functions, oldest first; ``after``: the last one of the page before.  Damaged ones are passed over."""
         start = 0
         with translated():
             if after is not None:
@@ -136,8 +136,12 @@ class AsyncStore:
                     return []
                 start = cast("int", rank) + 1
             ids = cast("list[bytes]", await self._client.zrange(keys.FUNCTIONS, start, start + limit - 1))
-            found = await self._client.mget([keys.function(FunctionId(name.decode())) for name in ids]) if ids else []
-        return [_function(cast("bytes", blob)) for blob in found if blob is not None]
+            found = (
+                await self._client.mget([keys.function(FunctionId(name.decode(errors="replace"))) for name in ids])
+                if ids
+                else []
+            )
+        return [record for record in map(_readable_function, cast("list[bytes | None]", found)) if record is not None]
 
     async def submit(self, tasks: Sequence[NewTask], max_queued: int) -> list[SubmitVerdict]:
         """Write and queue tasks, each wholly or not at all; verdicts in their order.
@@ -170,14 +174,14 @@ class AsyncStore:
         """Dead letters, newest first; ``after``: the last one of the page before, which may have gone since."""
         start = 0 if after is None else await self._rank_behind(after)
         (found,) = await self._values([("ZREVRANGE", keys.DEAD, str(start), str(start + limit - 1))])
-        return [TaskId(name.decode()) for name in found]
+        return [TaskId(name.decode(errors="replace")) for name in found]
 
     async def _rank_behind(self, letter: TaskId) -> int:
         """Where those begin that are older than this one.  Many end in the same millisecond, so its time alone does not tell."""
         rank, ended_ms = await self._values([("ZREVRANK", keys.DEAD, letter), ("HGET", keys.task(letter), "finished")])
         if rank is not None:
             return int(rank) + 1
-        newer = "+inf" if ended_ms is None else f"({ended_ms.decode()}"
+        newer = "+inf" if ended_ms is None or not ended_ms.isdigit() else f"({ended_ms.decode()}"
         return int((await self._values([("ZCOUNT", keys.DEAD, newer, "+inf")]))[0])
 
     async def letter(self, task_id: TaskId) -> Letter | None:
@@ -202,8 +206,8 @@ class AsyncStore:
             [("TIME",), ("ZRANGE", keys.BEATS, "0", "-1", "WITHSCORES"), ("HGETALL", keys.DISPATCHERS)]
         )
         now_ms = int(seconds) * 1000 + int(micros) // 1000
-        last_ms = {name.decode(): float(score) for name, score in beats}
-        known = [records.decode_dispatcher(blob) for blob in found.values()]
+        last_ms = {name.decode(errors="replace"): float(score) for name, score in beats}
+        known = [one for one in map(readings.dispatcher_of, found.values()) if one is not None]
         return [
             msgspec.structs.replace(
                 one,
@@ -218,7 +222,7 @@ class AsyncStore:
         """Every worker that is registered with a dispatcher that is alive."""
         alive = [one.dispatcher for one in await self.dispatchers() if one.is_alive]
         lists = await self._values([("GET", keys.workers(dispatcher)) for dispatcher in alive])
-        return [worker for blob in lists if blob is not None for worker in records.decode_workers(blob)]
+        return [worker for blob in lists if blob is not None for worker in readings.workers_of(blob)]
 
     async def counts(self) -> Counts:
         """Tasks now, and totals."""
@@ -230,7 +234,7 @@ class AsyncStore:
                 ("ZRANGE", keys.BEATS, "0", "-1"),
             ]
         )
-        held = await self._values([("HLEN", keys.leases(name.decode())) for name in holders])
+        held = await self._values([("HLEN", keys.leases(name.decode(errors="replace"))) for name in holders])
         return readings.counts_of(counters, int(queued), int(scheduled), sum(held))
 
     async def endings(self) -> AsyncGenerator[list[TaskId] | Reconnected]:
@@ -288,8 +292,15 @@ async def _news(subscription: PubSub) -> AsyncGenerator[list[TaskId] | Reconnect
         is_asked = message is None
 
 
+def _readable_function(blob: bytes | None) -> FunctionRecord | None:
+    try:
+        return None if blob is None else _function(blob)
+    except StoreError:
+        return None
+
+
 def _function(blob: bytes) -> FunctionRecord:
     try:
         return _decode_function(blob)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StoreError(f"a function's record in the store is damaged: {error}") from None

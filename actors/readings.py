@@ -11,11 +11,14 @@ from zlib import crc32
 import msgspec
 
 from regrow.actors.limits import Limits
-from regrow.actors.task import Attempt, Failure, FailureKind, FunctionId, State, TaskId, TaskRecord
+from regrow.actors.records import DispatcherRecord
+from regrow.actors.task import Attempt, Failure, FailureKind, FunctionId, State, TaskId, TaskRecord, WorkerRecord
 
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
 _decode_history = msgspec.msgpack.Decoder(list[tuple[int, str, int, int, str]]).decode
 _decode_limits = msgspec.msgpack.Decoder(Limits).decode
+_decode_dispatcher = msgspec.msgpack.Decoder(DispatcherRecord).decode
+_decode_workers = msgspec.msgpack.Decoder(list[WorkerRecord]).decode
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -54,11 +57,11 @@ def task_of(task_id: TaskId, reply: Sequence[bytes | None]) -> TaskRecord | None
 
     A record that makes no sense is FAILED, corrupt_payload, and so is a value that is not the one that was stored.
     """
-    if None in (reply[0], reply[1], reply[2]):
+    if reply[:3] == [None, None, None]:
         return None
     try:
         return _task(task_id, reply)
-    except (ValueError, TypeError, msgspec.MsgspecError) as error:
+    except (ValueError, TypeError, AssertionError, OverflowError, msgspec.MsgspecError) as error:
         return _damaged(task_id, f"its record makes no sense: {error}")
 
 
@@ -70,6 +73,9 @@ def _task(task_id: TaskId, reply: Sequence[bytes | None]) -> TaskRecord:
         attempts.append(Attempt(int(attempt), worker.decode(), int(started) / 1000))
     if value is not None and check is not None and crc32(value) != int(check):
         return _damaged(task_id, "the value is not the one that was stored", tuple(attempts))
+    known_failure = _failure(failure, kind)
+    if result and {b"COMPLETED": value, b"FAILED": known_failure}.get(_some(status), b"") is None:
+        return _damaged(task_id, "what it came to is missing", tuple(attempts))
     return TaskRecord(
         task_id=task_id,
         function_id=FunctionId(_some(function).decode()),
@@ -78,7 +84,7 @@ def _task(task_id: TaskId, reply: Sequence[bytes | None]) -> TaskRecord:
         finished_at=None if finished is None else int(finished) / 1000,
         attempts=tuple(attempts),
         value=value,
-        failure=_failure(failure, kind),
+        failure=known_failure,
         printed=printed,
     )
 
@@ -123,9 +129,25 @@ def letter_of(fields: Sequence[bytes | None]) -> Letter | None:
         return None
 
 
+def dispatcher_of(blob: bytes) -> DispatcherRecord | None:
+    """As ``encode_dispatcher`` wrote it; ``None`` where it is damaged, which its next beat mends."""
+    try:
+        return _decode_dispatcher(blob)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def workers_of(blob: bytes) -> list[WorkerRecord]:
+    """As ``encode_workers`` wrote them; none where they are damaged, which their dispatcher's next beat mends."""
+    try:
+        return _decode_workers(blob)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return []
+
+
 def counts_of(counters: dict[bytes, bytes], queued: int, scheduled: int, running: int) -> Counts:
     """From the hash of counters; ``queued`` is the length of the queue, with its ghosts."""
-    totals = {name.decode(): int(number) for name, number in counters.items()}
+    totals = {name.decode(errors="replace"): _number(number) for name, number in counters.items()}
     return Counts(
         queued=max(0, queued - totals.get("ghosts", 0)),
         scheduled=scheduled,
@@ -137,6 +159,14 @@ def counts_of(counters: dict[bytes, bytes], queued: int, scheduled: int, running
         stale_results=totals.get("stale_results_total", 0),
         vanished=totals.get("vanished", 0),
     )
+
+
+def _number(text: bytes) -> int:
+    """A damaged counter counts as 0; its next change starts it anew."""
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def _under(prefix: str, totals: dict[str, int]) -> dict[str, int]:

@@ -3,7 +3,8 @@
 Nothing here talks to a server: functions make argument lists, and values from replies.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final, TypeVar
@@ -26,7 +27,6 @@ from regrow.actors.task import (
     TaskId,
     Verdict,
     WorkerId,
-    WorkerRecord,
 )
 from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS
 
@@ -78,6 +78,7 @@ class SubmitVerdict(StrEnum):
     QUEUE_FULL = "queue_full"
     REPEATED = "repeated"  # it was accepted before
     CONFLICT = "conflict"  # another task was accepted before under its idempotency key
+    DAMAGED_FUNCTION = "damaged_function"  # what the store knows of the function is not what was written
 
 
 class CancelVerdict(StrEnum):
@@ -106,9 +107,7 @@ encode_options = msgspec.msgpack.Encoder().encode
 _decode_terms = msgspec.msgpack.Decoder(Terms).decode
 _decode_limits = msgspec.msgpack.Decoder(Limits).decode
 encode_dispatcher = msgspec.msgpack.Encoder().encode
-decode_dispatcher = msgspec.msgpack.Decoder(DispatcherRecord).decode
 encode_workers = msgspec.msgpack.Encoder().encode
-decode_workers = msgspec.msgpack.Decoder(list[WorkerRecord]).decode
 _encode_failure = msgspec.msgpack.Encoder().encode
 
 CLAIMED_VALUES: Final = 10  # that claim.lua answers per task
@@ -158,7 +157,14 @@ def facts_of_function(record: FunctionRecord) -> dict[str, str | int | bytes]:
         facts["terms"] = encode_options(record.terms)
     if record.ttl_s is not None:
         facts["ttl"] = int(1000 * record.ttl_s)
-    return facts
+    return facts | {"seal": _seal_of(facts)}
+
+
+def _seal_of(facts: Mapping[str, str | int | bytes]) -> str:
+    """As submit.lua makes it: 32 bits of a digest, by which damage is told from truth."""
+    values = [facts.get(name, b"") for name in ("digest", "max_attempts", "terms", "ttl")]
+    sealed = b"\n".join(value if isinstance(value, bytes) else str(value).encode() for value in values)
+    return hashlib.sha1(sealed, usedforsecurity=False).hexdigest()[:8]
 
 
 def claim_arguments(
@@ -221,10 +227,32 @@ def due_of(reply: Reply) -> tuple[int, float | None, list[FunctionId]]:
     return int(moved), None if int(next_ms) < 0 else int(next_ms) / 1000, [FunctionId(_text(name)) for name in gone]
 
 
+def lease_of(
+    task_id: bytes, number: bytes, worker: bytes | None, digest: bytes | None, attempt: bytes | None
+) -> Held | None:
+    """From an entry of {regrow}:leases:<dispatcher> and its task's record; ``None``: no task's id looks like that.
+
+    Where entry and record disagree on the attempt, the record counts: the store's fence goes by it.
+    """
+    try:
+        name = task_id.decode()
+    except UnicodeDecodeError:
+        return None
+    known = next((int(text) for text in (attempt, number) if text and text.isdigit()), 0)
+    return Held(TaskId(name), known, WorkerId(_text(worker or b"")), Digest(_text(digest or b"")))
+
+
 def drops_of(lines: Sequence[bytes]) -> list[Drop]:
-    """From {regrow}:drops:<dispatcher>."""
-    parts = [line.decode().split(" ", 2) for line in lines]
-    return [Drop(TaskId(task_id), int(attempt), WorkerId(worker)) for task_id, attempt, worker in parts]
+    """From {regrow}:drops:<dispatcher>.  A damaged line is passed over: its task has ended, and runs on to no effect."""
+    return [drop for drop in map(_drop_of, lines) if drop is not None]
+
+
+def _drop_of(line: bytes) -> Drop | None:
+    try:
+        task_id, attempt, worker = line.decode().split(" ", 2)
+        return Drop(TaskId(task_id), int(attempt), WorkerId(worker))
+    except ValueError:
+        return None
 
 
 def held_of(reply: Reply) -> list[Held]:
@@ -283,7 +311,8 @@ def _lost(worker: WorkerId) -> Failure:
 
 
 def _text(value: bytes | int) -> str:
-    return _bytes(value).decode()
+    """Damaged text stays text: it fits nothing that anybody knows, and that is how it is dealt with."""
+    return _bytes(value).decode(errors="replace")
 
 
 def _bytes(value: bytes | int) -> bytes:

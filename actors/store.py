@@ -26,11 +26,12 @@ from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s,
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.records import Argument, Claim, DispatcherRecord, Held, Pulse, Reply, Share
 from regrow.actors.scripts import BEAT, CLAIM, DUE, INHERIT, RECORD, SETTLE, Script
-from regrow.actors.task import RETENTION_S, Digest, Drop, Move, Settlement, TaskId, Verdict, WorkerId, WorkerRecord
+from regrow.actors.task import RETENTION_S, Digest, Drop, Move, Settlement, TaskId, Verdict, WorkerRecord
 from regrow.actors.wire import BATCH_TASKS
 from regrow.runtime.crashpoint import guarded
 from regrow.runtime.errors import ConfigError
 
+TASK: Final = keys.task(TaskId("")).encode()
 T = TypeVar("T")
 
 
@@ -115,7 +116,7 @@ class Store:
                 records.FORGET_MS,
             ],
         )
-        return Pulse(int(reply[0]), [cast("bytes", other).decode() for other in reply[1:]])
+        return Pulse(int(reply[0]), [cast("bytes", other).decode(errors="replace") for other in reply[1:]])
 
     def promote(self) -> tuple[int, float | None]:
         """Queue what has waited for its time, and end what is overdue: how many were queued, and seconds until the next time."""
@@ -182,25 +183,26 @@ class Store:
         """Each lease, and whether its task may start more than once."""
         found = self._trip("leases", lambda: self._client.hgetall(keys.leases(dispatcher)))
         numbers = cast("dict[bytes, bytes]", found)
-        ids = [TaskId(task_id.decode()) for task_id in numbers]
-        facts = self._values("held", [("HMGET", keys.task(task_id), "worker", "digest", "limit") for task_id in ids])
-        return [
-            (
-                Held(task_id, int(number), WorkerId((worker or b"").decode()), Digest((digest or b"").decode())),
-                limit != b"1",
-            )
-            for task_id, number, (worker, digest, limit) in zip(ids, numbers.values(), facts, strict=True)
+        fields = ("worker", "digest", "attempt", "limit")
+        facts = self._values("held", [("HMGET", TASK + task_id, *fields) for task_id in numbers], is_strict=False)
+        known = [(each if isinstance(each, list) else [None] * len(fields)) for each in facts]
+        leases = [
+            (records.lease_of(task_id, number, *values), limit != b"1")
+            for (task_id, number), (*values, limit) in zip(numbers.items(), known, strict=True)
         ]
+        return [(held, may_run_again) for held, may_run_again in leases if held is not None]
 
-    def _values(self, name: str, commands: Sequence[tuple[str, ...]], *, is_atomic: bool = False) -> list[Any]:
-        """Answers of plain commands, in one round trip."""
+    def _values(
+        self, name: str, commands: Sequence[tuple[str | bytes, ...]], *, is_atomic: bool = False, is_strict: bool = True
+    ) -> list[Any]:
+        """Answers of plain commands, in one round trip; where not ``is_strict``, the errors of single ones in their places."""
 
         def talk() -> list[Any]:
             with self._client.pipeline(transaction=is_atomic) as pipe:
                 ask: Callable[..., Any] = pipe.execute_command
                 for command in commands:
                     ask(*command)
-                return pipe.execute()
+                return pipe.execute(raise_on_error=is_strict)
 
         return self._trip(name, talk) if commands else []
 

@@ -289,6 +289,9 @@ def _answer(task: NewTask, verdict: SubmitVerdict) -> TaskId | ApiError:
             return ApiError("idempotency_conflict", f"{text}, or see what became of its task {task.task_id}")
         case SubmitVerdict.UNKNOWN_FUNCTION:
             return _unknown_function(task.function_id)
+        case SubmitVerdict.DAMAGED_FUNCTION:
+            text = "is damaged in the store: register it again, and use the new id"
+            return ApiError("unknown_function", f"what is known of function {task.function_id} {text}")
         case SubmitVerdict.QUEUE_FULL:
             return ApiError("queue_full", "too many tasks wait already: send this one again later")
 

@@ -17,8 +17,7 @@ redis.call("ZADD", beats, now, ARGV[1])
 redis.call("HSET", KEYS[2], ARGV[1], ARGV[2])
 redis.call("SET", KEYS[3], ARGV[3], "PX", ARGV[5])
 
-local ghosts = tonumber(redis.call("HGET", KEYS[5], "ghosts") or 0)
-local answer = {redis.call("LLEN", KEYS[4]) - ghosts}
+local answer = {redis.call("LLEN", KEYS[4]) - ghosts_in(KEYS[5])}
 for _, other in ipairs(redis.call("ZRANGEBYSCORE", beats, "-inf", "(" .. (now - ARGV[4]))) do
   if redis.call("EXISTS", "{regrow}:leases:" .. other) == 1 then
     answer[#answer + 1] = other

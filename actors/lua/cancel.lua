@@ -15,7 +15,7 @@ local now, has_run, answer = now_ms(), false, {}
 local function take_away(id, task)
   local drops = "{regrow}:drops:" .. (task.owner or "")
   redis.call("HDEL", "{regrow}:leases:" .. (task.owner or ""), id) -- first, since it frees: the rest passes at the memory limit
-  redis.call("RPUSH", drops, id .. " " .. (task.attempt or 0) .. " " .. (task.worker or ""))
+  redis.call("RPUSH", drops, id .. " " .. (number(task.attempt) or 0) .. " " .. (task.worker or ""))
   redis.call("PEXPIRE", drops, 600000)
   has_run = true
 end
@@ -24,6 +24,11 @@ local function cancel(id)
   local key = TASK .. id
   local task = read_task(key)
   if not task.status then return 3 end
+  if is_nonsense(task.status) then
+    if task.owner then take_away(id, task) end
+    condemn(id, key, task, "status", now, retention)
+    return 1
+  end
   local to = MOVES[task.status] and MOVES[task.status].cancel
   if not to then return redis.call("HGET", key, "kind") == "cancelled" and 1 or 2 end
   if is_for_queued and task.status ~= "QUEUED" then return 4 end

@@ -28,10 +28,10 @@ local answer = {0}
 
 local retention = tonumber(ARGV[#ARGV])
 local now = now_ms()
-local FACTS = {"status", "owner", "attempt", "worker", "digest", "params", "sum", "limit", "terms", "limits", "deadline"}
+local FACTS = {"owner", "worker", "params", unpack(SEALED)}
 
 local function add(id, attempt, worker, task)
-  local left = task.deadline and math.max(0, (tonumber(task.deadline) or 0) - now) or ""
+  local left = task.deadline and math.max(0, (number(task.deadline) or 0) - now) or ""
   for _, value in ipairs({id, attempt, worker, task.digest, task.params or "", task.sum or "", task.limit or "",
       task.terms or "", task.limits or "", left}) do
     answer[#answer + 1] = value
@@ -39,28 +39,29 @@ local function add(id, attempt, worker, task)
 end
 
 local function waiting()
-  return redis.call("LLEN", queue) - tonumber(redis.call("HGET", counters, "ghosts") or 0)
+  return redis.call("LLEN", queue) - ghosts_in(counters)
 end
 
 -- Series and number of a claim id.
 local function parts(id)
-  local series, number = string.match(id or "", "^(.*)%-(%d+)$")
-  return series, tonumber(number)
+  local series, place = string.match(id or "", "^(.*)%-(%d+)$")
+  return series, tonumber(place)
 end
 
 local newest = redis.call("HGET", memo, "id")
-local newest_series, newest_number = parts(newest)
-local series, number = parts(claim_id)
-if newest_series and newest_series == series and number < newest_number then
+local newest_series, newest_place = parts(newest)
+local series, place_in_series = parts(claim_id)
+if newest_series and newest_series == series and place_in_series < newest_place then
   answer[1] = waiting()
   return answer
 end
 
 if newest == claim_id then
-  for id in string.gmatch(redis.call("HGET", memo, "tasks"), "%S+") do
-    local found, task = redis.call("HMGET", TASK .. id, unpack(FACTS)), {}
-    for at, name in ipairs(FACTS) do task[name] = found[at] end
-    if task.status == "RUNNING" and task.owner == dispatcher then add(id, tonumber(task.attempt), task.worker, task) end
+  for id in string.gmatch(redis.call("HGET", memo, "tasks") or "", "%S+") do
+    local task = fetch(TASK .. id, FACTS)
+    if task.status == "RUNNING" and task.owner == dispatcher and is_whole(task) then
+      add(id, number(task.attempt), task.worker or "", task)
+    end
   end
   answer[1] = waiting()
   return answer
@@ -95,18 +96,12 @@ local function place(digest)
   return cost and next_share(ahead, cost)
 end
 
-local CLAIMING = {"status", "attempt", "digest", "size", "sum", "limit", "terms", "limits", "deadline", "expires"}
 local MOST_SEEN = 10000 -- ids looked at in one call
 local bytes, seen, ghosts, vanished, is_full, taken, lease_pairs = 0, 0, 0, 0, false, {}, {}
 
-local function read(key)
-  local found, task = redis.call("HMGET", key, unpack(CLAIMING)), {}
-  for at, name in ipairs(CLAIMING) do task[name] = found[at] or nil end
-  return task
-end
-
-local function is_damaged(task)
-  return not (tonumber(task.attempt) and tonumber(task.size) and tonumber(task.limit) and task.digest)
+-- Nobody has it, although it is said to run.
+local function is_unleased(id, key)
+  return redis.call("HEXISTS", "{regrow}:leases:" .. (redis.call("HGET", key, "owner") or ""), id) == 0
 end
 
 local function take(id, key, task, share)
@@ -114,7 +109,6 @@ local function take(id, key, task, share)
   if #taken == 0 then redis.call("DEL", memo) end -- a first write that frees: the rest then passes at the memory limit too
   redis.call("HSET", key, "status", MOVES.QUEUED.claim, "attempt", attempt, "owner", dispatcher, "worker", workers[share],
     "started", now, "inherited", 0)
-  task.params = redis.call("HGET", key, "params")
   add(id, attempt, workers[share], task)
   bytes = bytes + task.size
   taken[#taken + 1] = id
@@ -126,20 +120,29 @@ end
 -- True: go on with the next one.
 local function consider(id)
   local key = TASK .. id
-  local task = read(key)
+  local task = fetch(key, SEALED)
   if not task.status then
     vanished = vanished + 1
+  elseif is_nonsense(task.status) then
+    condemn(id, key, task, "status", now, retention)
+  elseif task.status == "RUNNING" and is_unleased(id, key) then
+    condemn(id, key, task, "status or owner", now, retention, "fail")
   elseif task.status ~= "QUEUED" then
     ghosts = ghosts + 1
-  elseif is_damaged(task) then
-    condemn(id, key, task, "attempt, size, limit or digest", now, retention)
+  elseif not is_whole(task) then
+    condemn(id, key, task, "its seal is broken", now, retention)
   elseif (task.deadline or task.expires) and is_overdue(task, now) then
     expire(id, key, task, now, retention)
   else
     if #taken > 0 and bytes + task.size > most_bytes then return false end
     local share = place(task.digest)
     if not share then return false end
-    take(id, key, task, share)
+    task.params = redis.call("HGET", key, "params")
+    if task.params and #task.params == task.size + 0 then
+      take(id, key, task, share)
+    else
+      condemn(id, key, task, "params", now, retention)
+    end
   end
   return true
 end
@@ -157,7 +160,7 @@ end
 if seen > 0 then redis.call("LTRIM", queue, seen, -1) end
 if vanished > 0 then counts.vanished = vanished end
 if ghosts > 0 then
-  local known = tonumber(redis.call("HGET", counters, "ghosts") or 0)
+  local known = ghosts_in(counters)
   if known > 0 then counts.ghosts = -math.min(known, ghosts) end
 end
 if #taken == 0 then redis.call("DEL", memo) end -- frees first here too

@@ -22,9 +22,10 @@ end
 
 for _, id in ipairs(due(SCHEDULED)) do
   redis.call("ZREM", SCHEDULED, id)
-  if redis.call("HGET", TASK .. id, "status") == "QUEUED" then
+  local task = fetch(TASK .. id, {"status", "attempt"})
+  if task.status and not FINAL[task.status] then -- a damaged one ends when it is claimed
     moved[#moved + 1] = id
-    note(id, "due", redis.call("HGET", TASK .. id, "attempt"), "", "")
+    note(id, "due", task.attempt, "", "")
   end
 end
 if #moved > 0 then
@@ -39,8 +40,8 @@ for _, id in ipairs(due(DEADLINES)) do
   if task.status == "QUEUED" and is_overdue(task, now) then
     if redis.call("ZREM", SCHEDULED, id) == 0 then count("ghosts") end
     expire(id, key, task, now, retention)
-  elseif (task.status == "QUEUED" or task.status == "RUNNING") and tonumber(task.deadline or "") then
-    redis.call("ZADD", DEADLINES, math.max(tonumber(task.deadline), now + LOOK_AGAIN), id)
+  elseif (task.status == "QUEUED" or task.status == "RUNNING") and number(task.deadline) then
+    redis.call("ZADD", DEADLINES, math.max(number(task.deadline), now + LOOK_AGAIN), id)
   end
 end
 

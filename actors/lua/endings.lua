@@ -8,6 +8,10 @@ local DEADLINES, DEAD, OPEN, SCHEDULED = "{regrow}:deadlines", "{regrow}:dead", 
 local MOST_DEAD = 10000
 local ENDING = {"status", "attempt", "owner", "worker", "started", "history", "digest", "deadline", "expires", "terms", "limit",
   "inherited"}
+local SEALED = {"status", "attempt", "digest", "size", "sum", "limit", "terms", "limits", "expires", "deadline", "seal"}
+local MOST_ATTEMPTS = 1e9 -- more than that is damage
+local FINAL = {COMPLETED = true, FAILED = true}
+local NONSENSE = "?" -- stands for the status of a record that has none
 
 -- Failures that regrow decided on, and not the function: their tasks can be looked at and queued again.
 local LETTERS = {quarantined = true, crashed = true, oom = true, worker_lost = true, timed_out = true, limit = true,
@@ -19,13 +23,34 @@ local function count(name)
   counts[name] = (counts[name] or 0) + 1
 end
 
--- The fields of a task that its end depends on, by name.
-local function read_task(key)
-  local found, task = redis.call("HMGET", key, unpack(ENDING)), {}
-  for at, name in ipairs(ENDING) do
+-- These fields of a task, by name; no status: there is no such task.  What is not even a hash is deleted.
+local function fetch(key, names)
+  local found, task = redis.pcall("HMGET", key, unpack(names)), {}
+  if found.err then
+    redis.call("DEL", key)
+    return {status = NONSENSE}
+  end
+  for at, name in ipairs(names) do
     task[name] = found[at] or nil
   end
+  if not task.status and redis.call("EXISTS", key) == 1 then task.status = NONSENSE end
   return task
+end
+
+-- The fields of a task that its end depends on, by name.
+local function read_task(key)
+  return fetch(key, ENDING)
+end
+
+-- Of the fields SEALED: they are what was submitted, and there is a sensible attempt.
+local function is_whole(task)
+  local seal = seal_of(task.digest or "", task.size or "", task.sum or "", task.limit or "", task.terms or "",
+    task.limits or "", task.expires or "", task.deadline or "")
+  return seal == task.seal and (number(task.attempt) or MOST_ATTEMPTS) < MOST_ATTEMPTS
+end
+
+local function is_nonsense(status)
+  return not (MOVES[status] or FINAL[status])
 end
 
 -- What is packed in msgpack, or nil where it is damaged.
@@ -37,7 +62,7 @@ end
 local function history_with(task, kind, now)
   local history = task.history and unpacked(task.history)
   if type(history) ~= "table" then history = {} end
-  history[#history + 1] = {tonumber(task.attempt) or 0, task.worker or "", tonumber(task.started) or now, now, kind}
+  history[#history + 1] = {number(task.attempt) or 0, task.worker or "", number(task.started) or now, now, kind}
   return cmsgpack.pack(history)
 end
 
@@ -75,7 +100,7 @@ end
 
 -- Its time was over before it had been started, or its deadline came while it was queued.
 local function expire(id, key, task, now, retention)
-  local is_new = (tonumber(task.attempt) or 0) == 0
+  local is_new = (number(task.attempt) or 0) == 0
   local text = is_new and "it was not started in time" or "its deadline came while it waited to be started again"
   local kind = is_new and "expired" or "timed_out"
   local blob = cmsgpack.pack({kind = kind, type = "Expired", message = text, traceback = ""})
@@ -83,25 +108,26 @@ local function expire(id, key, task, now, retention)
   note(id, "expire", task.attempt, "", kind)
 end
 
--- Its record is damaged: what it was can no longer be told.
-local function condemn(id, key, task, field, now, retention)
+-- Its record is damaged: what it was can no longer be told.  ``move`` is the one that ends it.
+local function condemn(id, key, task, field, now, retention, move)
   local text = "the task's record in the store is damaged (" .. field .. "): submit the task again"
   local blob = cmsgpack.pack({kind = "corrupt_payload", type = "DamagedRecord", message = text, traceback = ""})
   finish(id, key, task, {to = "FAILED", asked = "fail", kind = "corrupt_payload", blob = blob}, now, retention)
-  note(id, "expire", task.attempt, "", "corrupt_payload")
+  count("damaged_records_total")
+  note(id, move or "expire", task.attempt, "", "corrupt_payload")
 end
 
 -- Is its time over?  A task that was started once may wait on, but not past its deadline.
 local function is_overdue(task, now)
-  local deadline, expires = tonumber(task.deadline or ""), tonumber(task.expires or "")
-  return (deadline and now >= deadline) or (expires and now >= expires and (tonumber(task.attempt) or 0) == 0)
+  local deadline, expires = number(task.deadline), number(task.expires)
+  return (deadline and now >= deadline) or (expires and now >= expires and (number(task.attempt) or 0) == 0)
 end
 
 -- Call once at the end: counters, functions that nobody needs any more, and word to those who wait.
 local function close(counters)
-  for name, n in pairs(counts) do redis.call("HINCRBY", counters, name, n) end
+  for name, n in pairs(counts) do add_to(counters, name, n) end
   for digest, n in pairs(closed) do
-    if redis.call("HINCRBY", OPEN, digest, -n) <= 0 then
+    if add_to(OPEN, digest, -n) <= 0 then
       redis.call("HDEL", OPEN, digest)
       if redis.call("EXISTS", "{regrow}:users:" .. digest) == 0 then redis.call("DEL", "{regrow}:code:" .. digest) end
     end

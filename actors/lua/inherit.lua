@@ -14,20 +14,27 @@ local now = now_ms()
 local last = redis.call("ZSCORE", beats, ARGV[1])
 if ARGV[1] == ARGV[2] or (last and now - last <= tonumber(ARGV[3])) then return {0} end
 
+-- Whatever else its record says: where record and lease disagree, one of the two is damaged, and the heir's settlement ends it.
+local function is_open(id, task)
+  if task.err or task[1] == "COMPLETED" or task[1] == "FAILED" then return false end
+  return task[1] or redis.call("EXISTS", TASK .. id) == 1
+end
+
 local answer, given, taken = {0}, {}, {}
 local leases = redis.call("HGETALL", from)
 for at = 1, math.min(#leases, 2 * ARGV[4]), 2 do
   local id, attempt = leases[at], leases[at + 1]
-  local task = redis.call("HMGET", TASK .. id, "status", "owner", "attempt", "worker", "digest")
+  local task = redis.pcall("HMGET", TASK .. id, "status", "owner", "attempt", "worker", "digest")
+  attempt = number(task[3]) or number(attempt) or 0
   given[#given + 1] = id
-  if task[1] == "RUNNING" and task[2] == ARGV[1] and task[3] == attempt then
+  if is_open(id, task) then
     if #taken == 0 then redis.call("HDEL", from, id) end
     redis.call("HSET", TASK .. id, "owner", ARGV[2], "inherited", 1)
     taken[#taken + 1] = id
-    note(id, "inherit", attempt, task[4], ARGV[1])
+    note(id, "inherit", attempt, task[4] or "", ARGV[1])
     taken[#taken + 1] = attempt
     local n = #answer
-    answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = id, tonumber(attempt), task[4], task[5]
+    answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = id, attempt, task[4] or "", task[5] or ""
   end
 end
 if #given > 0 then redis.call("HDEL", from, unpack(given)) end

@@ -7,11 +7,37 @@ local MOVES = {
   },
 }
 local TASK = "{regrow}:task:"
+local sha1hex = redis.sha1hex
 
 -- Unix milliseconds by the store's own clock, the only one that all dispatchers share.
 local function now_ms()
   local time = redis.call("TIME")
   return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- A whole number as it is kept in a record; nil where there is none, or it was damaged.
+local function number(text)
+  local n = text and tonumber(text)
+  return n and n >= 0 and n < 1e15 and n % 1 == 0 and n or nil
+end
+
+-- Add to a field of a hash of numbers; one that was damaged starts anew.
+local function add_to(key, field, n)
+  local sum = redis.pcall("HINCRBY", key, field, n)
+  if type(sum) == "number" then return sum end
+  redis.call("HSET", key, field, n)
+  return n
+end
+
+-- Entries of the queue whose tasks have ended, or more than that.
+local function ghosts_in(counters)
+  return number(redis.call("HGET", counters, "ghosts") or nil) or 0
+end
+
+-- What no move changes has a seal, so that damage is told from truth.
+local function seal_of(digest, size, sum, limit, terms, limits, expires, deadline)
+  return sha1hex(digest .. " " .. size .. " " .. sum .. " " .. limit .. " " .. terms .. " " .. limits .. " " .. expires
+    .. " " .. deadline)
 end
 
 -- One entry into the record of what has happened; the oldest go.

@@ -38,7 +38,7 @@ local function retry_delay(key, task, types)
   if not retry or retry.count == 0 then return nil end
   local is_meant = #retry.retry_on == 0 or is_named(types, retry.retry_on)
   if not is_meant or is_named(types, retry.dont_retry) then return nil end
-  local tries = redis.call("HINCRBY", key, "retried", 1)
+  local tries = add_to(key, "retried", 1)
   if tries > retry.count then return nil end
   noise = (noise + 0.618) % 1
   local delay = math.min(retry.backoff_s * retry.factor ^ (tries - 1), retry.max_backoff_s)
@@ -47,21 +47,21 @@ end
 
 -- A task whose slot or worker died, or that raised, may run again, or it has come to its limit: move, kind, delay in ms.
 local function judge(key, task, move, kind, types)
-  local limit = tonumber(task.limit or "") or 1
+  local limit = number(task.limit) or 1
   if move == "crash" then
-    local deaths = redis.call("HINCRBY", key, "deaths", 1)
+    local deaths = add_to(key, "deaths", 1)
     if limit == 1 then return "give_up", kind end
     if deaths >= limit then return "give_up", "quarantined" end
   elseif move == "oom" then
-    local ooms = redis.call("HINCRBY", key, "ooms", 1)
+    local ooms = add_to(key, "ooms", 1)
     if limit == 1 or ooms >= MOST_OOMS then return "give_up", kind end
     return move, kind, OOM_DELAY * 2 ^ (ooms - 1)
   elseif move == "lose_worker" then
     local lost = 0
-    if task.inherited ~= "1" then lost = redis.call("HINCRBY", key, "lost", 1) end
+    if task.inherited ~= "1" then lost = add_to(key, "lost", 1) end
     if limit == 1 or lost >= most_lost then return "give_up", kind end
   elseif move == "fail" and kind == "raised" and task.terms and limit ~= 1 then
-    local delay = retry_delay(key, task, types)
+    local delay = is_whole(fetch(key, SEALED)) and retry_delay(key, task, types)
     if delay then return "retry", kind, delay end
   end
   return move, kind
@@ -92,6 +92,17 @@ local function apply(id, key, task, asked, kind, blob, printed, check, types)
   return 1
 end
 
+-- The record does not know of this attempt.  Where the lease does, the record is damaged, or the lease is.
+local function disown(id, key, task, attempt)
+  local lease = redis.call("HGET", leases, id)
+  if not lease or (lease ~= attempt and number(lease)) then return nil end
+  over[#over + 1] = id
+  if FINAL[task.status] then return nil end
+  if #over == 1 then redis.call("HDEL", leases, id) end
+  condemn(id, key, task, "status, attempt or owner", now, retention, "fail")
+  return 1
+end
+
 local function settle(id, attempt, move, kind, blob, printed, check, types)
   local key = TASK .. id
   local task = read_task(key)
@@ -107,8 +118,11 @@ local function settle(id, attempt, move, kind, blob, printed, check, types)
     return apply(id, key, task, move, kind, blob, printed, check, types)
   end
   if is_ours and task.status ~= "RUNNING" and redis.call("HGET", key, "last") == move then
+    over[#over + 1] = id -- of a damaged record the lease may be left
     return task.status == "QUEUED" and 2 or 1
   end
+  local verdict = disown(id, key, task, attempt)
+  if verdict then return verdict end
   if kind ~= "" and move ~= "lose_worker" then count("stale_results_total") end
   return 3
 end

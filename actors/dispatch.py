@@ -30,7 +30,7 @@ from regrow.actors.leases import Leases
 from regrow.actors.placement import RECALL_AGAIN_S, batches
 from regrow.actors.reception import Identity, Reception
 from regrow.actors.records import Held
-from regrow.actors.stimuli import Effect, Fields, Report, Send, Stimulus
+from regrow.actors.stimuli import Effect, Fields, Report, Stimulus
 from regrow.actors.task import Verdict, WorkerId
 
 __all__ = ["Dispatch", "Identity"]
@@ -265,4 +265,4 @@ class Dispatch:
             self._effects.append(stimuli.Finished(is_clean))
 
     def _send(self, worker: WorkerId, message: wire.ToWorker) -> None:
-        self._effects.append(Send(worker, message))
+        self.reception.send(worker, message)

@@ -38,6 +38,7 @@ from regrow.actors.wire import BATCH_BYTES, Mode
 from regrow.runtime import events, logs
 from regrow.runtime.actor import Actor, Context, Down, Timer
 from regrow.runtime.crashpoint import guarded
+from regrow.runtime.errors import ProtocolError
 from regrow.runtime.link import Router, bind_router
 from regrow.runtime.tree import News
 
@@ -145,7 +146,7 @@ class Dispatcher(Actor[DispatcherArguments, News]):
         for identity, frame in self._router.receive():
             try:
                 heard.append(stimuli.WorkerSaid(WorkerId(identity.decode()), wire.decode_from_worker(frame)))
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (ProtocolError, UnicodeDecodeError) as error:
                 self._tally.note(events.Event.FRAME_DROPPED, problem=str(error), peer=repr(identity))
         if heard:
             self._fold(heard)

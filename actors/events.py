@@ -27,6 +27,7 @@ class Event(StrEnum):
     STORE_LOST = "store.lost"  # it does not answer the dispatcher (problem)
     STORE_READY = "store.ready"  # it answers the dispatcher, for the first time or again (leases, durability)
     STORE_STOPPED = "store.stopped"  # its server was stopped for too long, and is killed (server, stopped_s)
+    WORDS_LOST = "words.lost"  # messages to or from a worker were lost; it says Hello again (worker, said, heard)
     WORKER_ABANDONED = "worker.abandoned"  # suspended for a window, it kills and forgets all, and joins anew (silent_s, held, outcomes)
     WORKER_DRAINING = "worker.draining"  # it was asked to stop, and finishes what runs (held, drain_s)
     WORKER_JOINED = "worker.joined"  # registered (worker, slots, held, python, expected_python)

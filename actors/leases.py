@@ -22,6 +22,7 @@ Every task that the store has claimed for this dispatcher is in exactly one plac
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from zlib import crc32
 
 import msgspec
 
@@ -249,8 +250,16 @@ def move_of(outcome: Outcome) -> Move:
 
 
 def well_formed(outcome: Outcome) -> Outcome:
-    """Itself, if it has a value or a failure; else the attempt counts as crashed, since its worker lost what it did."""
-    if outcome.failure is not None or outcome.value is not None:
+    """Itself, if it has a failure, or the value that its slot returned; else a failure that says what is wrong with it.
+
+    Without a value the attempt counts as crashed, since its worker lost what it did.
+    """
+    value, checksum = outcome.value, outcome.checksum
+    if outcome.failure is None and value is not None and checksum is not None and crc32(value) != checksum:
+        text = "its value was damaged on the way from its slot: submit the task again"
+        failure = Failure(FailureKind.CORRUPT_PAYLOAD, "DamagedValue", text)
+        return msgspec.structs.replace(outcome, value=None, checksum=None, failure=failure)
+    if outcome.failure is not None or value is not None:
         return outcome
     failure = Failure(FailureKind.CRASHED, "EmptyOutcome", "its worker reported neither a value nor a failure")
     return msgspec.structs.replace(outcome, failure=failure)

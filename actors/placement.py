@@ -22,6 +22,7 @@ from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS, Hello, Mode, TaskToRun
 
 AHEAD_S: Final = 0.010  # seconds of expected work per slot that may wait at a worker
 LEAST_S: Final = 50e-6  # a task never counts as shorter: bounds the window to AHEAD_S / LEAST_S tasks per slot
+MOST_S: Final = 1e9  # nor as longer
 WEIGHT: Final = 0.2  # of the newest run in a function's moving average
 KNOWN_FUNCTIONS: Final = 256  # functions whose run times are remembered; the one unused for longest goes first
 RECALL_AFTER_S: Final = 0.020  # unstarted work older than this is called back when another worker idles
@@ -36,7 +37,7 @@ class Durations:
 
     def record(self, digest: Digest, ran_s: float) -> None:
         """One run of this function took ``ran_s`` seconds."""
-        ran_s = max(ran_s, LEAST_S)
+        ran_s = min(max(LEAST_S, ran_s), MOST_S)  # in this order what is not a number counts as least
         known = self._known.pop(digest, ran_s)
         self._known[digest] = known + WEIGHT * (ran_s - known)
         if len(self._known) > KNOWN_FUNCTIONS:
@@ -87,6 +88,8 @@ class Seat:
     is_draining: bool = False
     is_reachable: bool = True  # False from a failed send until it speaks again
     recall_not_before: float = 0.0  # monotonic seconds
+    heard: int | None = None  # of what it has said; None: it does not count
+    sent: int = 0  # messages to it since its last Welcome
 
     @property
     def is_open(self) -> bool:

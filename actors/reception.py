@@ -6,6 +6,7 @@
 - A dispatcher that was itself suspended excuses everyone before it judges anyone.
 - Until the store has answered for the first time nobody is welcomed, because leases of a former incarnation are not
   known yet: what workers say waits (``open`` takes it in), only their beats are answered.
+- A worker that has said more than was heard lost a message on the way: it is asked who it is, and its Hello tells what it has.
 - A function that workers lack is read once for all who ask while it is being read.
 """
 
@@ -58,6 +59,8 @@ class Reception:
         """A worker spoke."""
         seat = self.leases.seats.get(said.worker)
         if seat is not None:
+            if seat.heard is not None and not isinstance(said.message, wire.Beat):
+                seat.heard += 1
             self._liveness.beat(said.worker, now)
             seat.is_reachable = True
         if isinstance(said.message, wire.Beat):
@@ -111,16 +114,28 @@ class Reception:
         """When somebody will have been silent for too long."""
         return self._liveness.next_deadline()
 
+    def send(self, worker: WorkerId, message: wire.ToWorker) -> None:
+        """Say this to a worker, and count it."""
+        seat = self.leases.seats.get(worker)
+        if seat is not None and not isinstance(message, wire.Reflect):
+            seat.sent += 1
+        self.effects.append(Send(worker, message))
+
     def code_arrived(self, functions: dict[Digest, bytes | None]) -> None:
         """Pass functions on to those who asked, each in a message of its own."""
         for digest, code in functions.items():
             for worker in sorted(self._waiting.pop(digest, ())):
-                self._send(worker, wire.Code({digest: code}))
+                self.send(worker, wire.Code({digest: code}))
 
     def _beat(self, worker: WorkerId, seat: Seat | None, beat: wire.Beat, now: float) -> None:
-        if seat is not None:
-            seat.busy, seat.last_beat = beat.busy, now
-        self._send(worker, wire.WhoAreYou() if seat is None and self.is_open else wire.Reflect())
+        if seat is None:
+            self.send(worker, wire.WhoAreYou() if self.is_open else wire.Reflect())
+            return
+        seat.busy, seat.last_beat = beat.busy, now
+        if beat.said != seat.heard and beat.said is not None:
+            self._warn(Event.WORDS_LOST, {"worker": worker, "said": beat.said, "heard": seat.heard or 0})
+            self.send(worker, wire.WhoAreYou())
+        self.send(worker, wire.Reflect(seat.sent, seat.heard))
 
     def _listen(self, worker: WorkerId, seat: Seat | None, message: wire.FromWorker, now: float) -> None:
         if isinstance(message, wire.Hello):
@@ -131,7 +146,7 @@ class Reception:
                 self.leases.end(worker, outcome)
         if seat is None:
             if not (isinstance(message, wire.Leaving) and message.is_final):
-                self._send(worker, wire.WhoAreYou())
+                self.send(worker, wire.WhoAreYou())
             return
         match message:
             case wire.Grant(tasks):
@@ -154,14 +169,15 @@ class Reception:
     def _welcome(self, worker: WorkerId, hello: wire.Hello, now: float) -> None:
         problem = objection(worker, hello)
         if problem:
-            self._send(worker, wire.Refused(problem))
+            self.send(worker, wire.Refused(problem))
             refusal: Fields = {"worker": worker, "reason": problem}
             self.effects.append(Report(Event.WORKER_REFUSED, refusal, is_warning=True))
             return
         self._supersede(hello)
         heartbeat = self.identity.heartbeat
-        self._send(worker, wire.Welcome(self.identity.token, heartbeat.interval_s, heartbeat.window_s))
+        self.send(worker, wire.Welcome(self.identity.token, heartbeat.interval_s, heartbeat.window_s))
         seat = self._seat(hello, now)
+        seat.heard, seat.sent = hello.said, 1  # the Welcome
         self.leases.present(seat, hello.done, now)
         strange = self.leases.present(seat, hello.held, now)
         self.leases.resend(seat, hello.held + hello.done)
@@ -214,12 +230,12 @@ class Reception:
 
     def _drop(self, worker: WorkerId, names: list[wire.Lease]) -> None:
         if names:
-            self._send(worker, wire.Drop(names))
+            self.send(worker, wire.Drop(names))
             fields: Fields = {"worker": worker, "leases": len(names)}
             self.effects.append(Report(Event.LEASES_DROPPED, fields, is_warning=True))
 
-    def _send(self, worker: WorkerId, message: wire.ToWorker) -> None:
-        self.effects.append(Send(worker, message))
+    def _warn(self, event: Event, fields: Fields) -> None:
+        self.effects.append(Report(event, fields, is_warning=True))
 
 
 def objection(worker: WorkerId, hello: wire.Hello) -> str:

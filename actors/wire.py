@@ -19,7 +19,12 @@
       ◀───────────────────────────── WhoAreYou   it spoke without being registered: say Hello again
       Leaving ─────────────────────────────▶   draining: no more work, please
 
-One message is one frame of msgpack. A batch is cut at ``BATCH_BYTES``, so a large payload travels in a message of its own.
+One message is one frame: a CRC-32, and msgpack. A batch is cut at ``BATCH_BYTES``, so a large payload travels in a message of
+its own.
+
+*Nothing is lost unnoticed.* A damaged frame is dropped, a full queue refuses one. So both sides count what they say, beats and
+their answers aside, and each Beat and Reflect carries the count. Where the other side has heard less, the worker says Hello
+again, which with its Welcome brings both in step, whatever it was that was lost: within a beat's interval, that is.
 """
 
 from enum import StrEnum
@@ -29,8 +34,9 @@ import msgspec
 
 from regrow.actors.limits import Limits
 from regrow.actors.task import Digest, Outcome, TaskId, WorkerId
+from regrow.runtime.wire import sealed, unseal
 
-PROTOCOL: Final = 2  # version of this file's meaning; a worker and a dispatcher must agree on it
+PROTOCOL: Final = 3  # version of this file's meaning; a worker and a dispatcher must agree on it
 BATCH_TASKS: Final = 512  # tasks or outcomes per message, at most
 BATCH_BYTES: Final = 4 * 1024 * 1024  # payload bytes per message, unless one item alone is larger
 
@@ -54,7 +60,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", forbid_unknown_fields=True
     """First word of a worker, and again whenever it is asked who it is.
 
     ``held``: leases that are queued or running in it; ``done``: leases whose outcomes wait for an Ack.
-    ``tree`` and ``path`` place it in a supervision tree, both "" when it has none.
+    ``tree`` and ``path`` place it in a supervision tree, both "" when it has none. ``said``: as in its beats.
     """
 
     protocol: int
@@ -71,12 +77,14 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", forbid_unknown_fields=True
     tree: str = ""
     path: str = ""
     is_draining: bool = False
+    said: int | None = None
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat", forbid_unknown_fields=True):
-    """I live. ``busy`` slots are at work."""
+    """I live. ``busy`` slots are at work. ``said``: messages so far, beats aside; ``None``: it does not count."""
 
     busy: int
+    said: int | None = None
 
 
 class Grant(msgspec.Struct, frozen=True, tag="grant", forbid_unknown_fields=True):
@@ -181,7 +189,14 @@ class Drop(msgspec.Struct, frozen=True, tag="drop", forbid_unknown_fields=True):
 
 
 class Reflect(msgspec.Struct, frozen=True, tag="reflect", forbid_unknown_fields=True):
-    """I live: the answer to a Beat, and said unasked once a second."""
+    """I live: the answer to a Beat, and said unasked once a second.
+
+    ``sent``: messages to this worker since its last Welcome, which is the first, reflections aside; ``heard``: what it has
+    said, as far as it was heard. ``None``: it is not registered.
+    """
+
+    sent: int | None = None
+    heard: int | None = None
 
 
 class WhoAreYou(msgspec.Struct, frozen=True, tag="who_are_you", forbid_unknown_fields=True):
@@ -190,6 +205,21 @@ class WhoAreYou(msgspec.Struct, frozen=True, tag="who_are_you", forbid_unknown_f
 
 ToWorker = Welcome | Refused | Run | Code | Ack | Recall | Drop | Reflect | WhoAreYou
 
-encode = msgspec.msgpack.Encoder().encode
-decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
-decode_to_worker = msgspec.msgpack.Decoder(ToWorker).decode
+_encode = msgspec.msgpack.Encoder().encode
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+
+
+def encode(message: FromWorker | ToWorker) -> bytes:
+    """One message as a frame."""
+    return sealed(_encode(message))
+
+
+def decode_from_worker(frame: bytes) -> FromWorker:
+    """What a worker said.  Raises ProtocolError for a frame that is damaged or unknown."""
+    return unseal(_from_worker, frame, "worker")
+
+
+def decode_to_worker(frame: bytes) -> ToWorker:
+    """What a dispatcher said.  Raises ProtocolError for a frame that is damaged or unknown."""
+    return unseal(_to_worker, frame, "dispatcher")

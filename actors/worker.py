@@ -31,10 +31,11 @@ from regrow.actors.nest import Nest
 from regrow.actors.outbox import Outbox
 from regrow.actors.slot import Key
 from regrow.actors.slots import Slots
+from regrow.actors.talk import Talk
 from regrow.actors.task import WorkerId
 from regrow.runtime import events
 from regrow.runtime.actor import Actor, Context
-from regrow.runtime.errors import ConfigError
+from regrow.runtime.errors import ConfigError, ProtocolError
 from regrow.runtime.link import MAX_FRAME_BYTES, connect_dealer
 from regrow.runtime.logs import log
 from regrow.runtime.process import become_subreaper
@@ -68,6 +69,7 @@ class Worker(Actor[WorkerArguments, object]):
         self._id = self._new_id()
         self._slots = Slots(arguments.slots)
         self._outbox = Outbox()
+        self._talk = Talk()
         self._given_back: list[wire.Lease] = []
         self._granted = -1  # tasks that the dispatcher was last told it would hold; -1: not told
         self._beat_s, self._window_s = Heartbeat().interval_s, Heartbeat().window_s
@@ -173,6 +175,7 @@ class Worker(Actor[WorkerArguments, object]):
                 tree=self.context.tree,
                 path=self.context.path if self.context.tree else "",
                 is_draining=self._slots.is_draining,
+                said=self._talk.said + 1,
             )
         )
 
@@ -185,7 +188,7 @@ class Worker(Actor[WorkerArguments, object]):
         if self.context.now() - self._last_heard > self._window_s:
             self._reconnect()
         if self._is_connected:
-            self._send(wire.Beat(self._slots.busy()))
+            self._send(wire.Beat(self._slots.busy(), self._talk.said))
         self._last_beat = self.context.now()
         self._crew.look()
         self._flush_soon()
@@ -233,6 +236,7 @@ class Worker(Actor[WorkerArguments, object]):
 
     def _send(self, message: wire.FromWorker) -> bool:
         """False when the queue is full: the next beat tries again."""
+        self._talk.says(message)
         return self._dealer.send(wire.encode(message))
 
     def _depart(self) -> None:
@@ -247,11 +251,15 @@ class Worker(Actor[WorkerArguments, object]):
         for frame in self._dealer.receive():
             try:
                 message = wire.decode_to_worker(frame)
-            except msgspec.MsgspecError as error:
+            except ProtocolError as error:
                 self._tally.note(events.Event.FRAME_DROPPED, problem=str(error), peer="dispatcher")
                 continue
             self._last_heard = self.context.now()
+            is_lossy = self._talk.hears(message, is_welcome=self._is_welcome)
             self._fold(message)
+            if is_lossy:
+                log.warning(Event.WORDS_LOST, worker=self._id, said=self._talk.said, heard=self._talk.heard)
+                self._introduce()
         self._flush_soon()
 
     def _fold(self, message: wire.ToWorker) -> None:

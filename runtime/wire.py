@@ -14,10 +14,11 @@
 
 A letter carries its addressee's path (``to``) and, where an answer may come, its writer's path and a number of the
 writer's choice (``ref``, unique per writer). The body of a letter is msgpack that only its reader decodes.
-One message is one frame of msgpack.
+One message is one frame: a CRC-32, and msgpack.
 """
 
-from typing import TypeVar
+from typing import Final, TypeVar
+from zlib import crc32
 
 import msgspec
 
@@ -132,24 +133,43 @@ Letter = Question | Answer
 FromChild = Hello | Ready | Beat | Show | Respecify | Tell | Letter
 ToChild = Stop | Letter
 
-encode = msgspec.msgpack.Encoder().encode
+CHECK_BYTES: Final = 4  # in front of every frame: the CRC-32 of the rest
+_encode = msgspec.msgpack.Encoder().encode
 _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
 _to_child: msgspec.msgpack.Decoder[ToChild] = msgspec.msgpack.Decoder(ToChild)
 
 
-def read(decoder: msgspec.msgpack.Decoder[T], frame: bytes, peer: str = "") -> T:
-    """The one message in ``frame``.  Raises ProtocolError if it is damaged or unknown."""
+def sealed(body: bytes) -> bytes:
+    """A frame of these bytes, by which its reader can tell that they arrived as they were sent."""
+    return crc32(body).to_bytes(CHECK_BYTES, "big") + body
+
+
+def encode(message: FromChild | ToChild) -> bytes:
+    """One message as a frame."""
+    return sealed(_encode(message))
+
+
+def read(decoder: msgspec.msgpack.Decoder[T], frame: bytes | memoryview, peer: str = "") -> T:
+    """The one message in ``frame``, or in the body of a letter.  Raises ProtocolError if it is damaged or unknown."""
     try:
         return decoder.decode(frame)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise ProtocolError(str(error), peer, frame) from error
+        raise ProtocolError(str(error), peer, bytes(frame)) from error
+
+
+def unseal(decoder: msgspec.msgpack.Decoder[T], frame: bytes, peer: str = "") -> T:
+    """The one message in a sealed frame.  Raises ProtocolError if it is damaged or unknown."""
+    body = memoryview(frame)[CHECK_BYTES:]
+    if len(frame) < CHECK_BYTES or crc32(body) != int.from_bytes(frame[:CHECK_BYTES], "big"):
+        raise ProtocolError("damaged on its way: its checksum does not fit", peer, frame)
+    return read(decoder, body, peer)
 
 
 def read_from_child(frame: bytes, peer: str) -> FromChild:
     """What a child or a guest said.  Raises ProtocolError."""
-    return read(_from_child, frame, peer)
+    return unseal(_from_child, frame, peer)
 
 
 def read_to_child(frame: bytes) -> ToChild:
     """What the supervisor said.  Raises ProtocolError."""
-    return read(_to_child, frame, "supervisor")
+    return unseal(_to_child, frame, "supervisor")

@@ -25,7 +25,7 @@ class Nonsense(msgspec.Struct, frozen=True, tag="nonsense"):
 
 
 def noise(seed: int, count: int) -> list[bytes]:
-    """Random bytes, and real messages with a few bytes changed."""
+    """Random bytes, and real messages with a few bytes changed, with a checksum that fits them and without."""
     chance = random.Random(seed)
     call = wire.encode(wire.Call("root", "x", 1, msgspec.msgpack.encode(Tree())))
     frames = [b"", b"\xc1", call[:-1], b"\x91" * 5000]
@@ -33,7 +33,7 @@ def noise(seed: int, count: int) -> list[bytes]:
         frames.append(chance.randbytes(chance.randrange(200)))
         damaged = bytearray(call)
         damaged[chance.randrange(len(call))] ^= 1 << chance.randrange(8)
-        frames.append(bytes(damaged))
+        frames += [bytes(damaged), wire.sealed(bytes(damaged[wire.CHECK_BYTES :]))]
     return frames
 
 

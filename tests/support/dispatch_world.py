@@ -8,6 +8,7 @@ from regrow.actors.dispatch import Dispatch
 from regrow.actors.placement import AHEAD_S
 from regrow.actors.reception import Identity
 from regrow.actors.records import Held
+from regrow.actors.talk import Talk
 from regrow.actors.task import (
     MAX_LOST_WORKERS,
     Claimed,
@@ -66,36 +67,51 @@ class Player:
     waiting: dict[Key, TaskToRun] = field(default_factory=dict)
     running: dict[Key, TaskToRun] = field(default_factory=dict)
     done: dict[Key, Outcome] = field(default_factory=dict)
+    talk: Talk = field(default_factory=Talk)
+
+    def say(self, message: wire.FromWorker) -> None:
+        self.talk.says(message)
+        self.outbox.append(message)
 
     def hello(self) -> None:
         self.is_welcome = False
         held = [Lease(*key) for key in (*self.waiting, *self.running)]
         done = [Lease(*key) for key in self.done]
-        self.outbox.append(
-            wire.Hello(wire.PROTOCOL, self.worker, self.worker, "h", 1, self.mode, SLOTS, "3.11", "0.4", held, done)
+        said = self.talk.said + 1
+        self.say(
+            wire.Hello(
+                wire.PROTOCOL, self.worker, self.worker, "h", 1, self.mode, SLOTS, "3.11", "0.4", held, done, said=said
+            )
         )
 
     def grant(self) -> None:
         """Only news."""
         if self.mode is Mode.PULL and self.is_welcome and self.granted != SLOTS:
             self.granted = SLOTS
-            self.outbox.append(wire.Grant(SLOTS))
+            self.say(wire.Grant(SLOTS))
 
     def report(self, outcomes: list[Outcome]) -> None:
         """Say how these ended; before the Welcome nothing is said, and then everything again."""
         if self.is_welcome and outcomes:
-            self.outbox.append(wire.Done(outcomes))
+            self.say(wire.Done(outcomes))
 
     def give_back(self, leases: list[Lease]) -> None:
         """Say that these were not started."""
         self.given += leases
         if self.is_welcome and self.given:
-            self.outbox.append(wire.GaveBack(self.given))
+            self.say(wire.GaveBack(self.given))
             self.given = []
 
     def hear(self) -> None:
         """Take one message from the inbox."""
-        match self.inbox.popleft():
+        message = self.inbox.popleft()
+        is_lossy = self.talk.hears(message, is_welcome=self.is_welcome)
+        self.heed(message)
+        if is_lossy:
+            self.hello()
+
+    def heed(self, message: wire.ToWorker) -> None:
+        match message:
             case wire.Welcome():
                 self.is_welcome, self.granted = True, -1
                 self.give_back([])
@@ -359,13 +375,18 @@ class World:
         player.outbox.clear()
         player.hello()
 
+    def damage(self, messages: "deque[wire.FromWorker] | deque[wire.ToWorker]", at: int) -> None:
+        """One message on its way is damaged, so that its reader drops it."""
+        if messages:
+            del messages[at % len(messages)]
+
     def leave(self, player: Player) -> None:
         """It is asked to stop, and its deadline comes at once: it gives back, and names what it has begun."""
         given, player.waiting = [Lease(*key) for key in player.waiting], {}
         undone = [Lease(*key) for key in (*player.running, *player.done)]
-        player.outbox.append(wire.Leaving())
+        player.say(wire.Leaving())
         player.give_back(given)
-        player.outbox.append(wire.Leaving(is_final=True, undone=undone))
+        player.say(wire.Leaving(is_final=True, undone=undone))
         self.die(player)
 
     def die(self, player: Player) -> None:
@@ -387,7 +408,7 @@ class World:
             self.now = min(until, self.now + 0.5, max(deadline or until, self.now + 0.001))
             for player in self.players.values():
                 if player.is_alive:
-                    player.outbox.append(wire.Beat(len(player.running)))
+                    player.say(wire.Beat(len(player.running), player.talk.said))
                 while player.outbox and not player.is_cut:
                     self.speak(player)
             self.feed(stimuli.Tick())

@@ -83,15 +83,19 @@ class ScriptedWorker:
 
     def say(self, message: wire.FromWorker) -> None:
         """Send."""
-        assert self._dealer.send(wire.encode(message))
+        self.send_frame(wire.encode(message))
 
-    def hello(self, held: list[Lease] | None = None, done: list[Lease] | None = None) -> None:
-        """Register."""
+    def send_frame(self, frame: bytes) -> None:
+        """Send these bytes, whatever they are."""
+        assert self._dealer.send(frame)
+
+    def hello(self, held: list[Lease] | None = None, done: list[Lease] | None = None, said: int | None = None) -> None:
+        """Register.  ``said``: it counts what it says."""
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.say(
             wire.Hello(
                 wire.PROTOCOL, self.name, self.name, "host", os.getpid(), self.mode, self.slots, python, "0.4",
-                held or [], done or [],
+                held or [], done or [], said=said,
             )
         )  # fmt: skip
 

@@ -42,6 +42,7 @@ class Dispatcher:
         self.welcomes = True
         self.acknowledges = True
         self.peer = b""
+        self.sent: int | None = None  # messages that it says it has sent; None: it does not count
         self.is_introduced = False
         self.names = 0
         self._open()
@@ -99,7 +100,7 @@ class Dispatcher:
             case _ if not self.is_introduced:
                 self.tell(wire.WhoAreYou())
             case wire.Beat():
-                self.tell(wire.Reflect())
+                self.tell(wire.Reflect(self.sent))
             case wire.NeedCode(digests):
                 self.tell(wire.Code({digest: self.codes[digest] for digest in digests}))
             case wire.Done(outcomes):

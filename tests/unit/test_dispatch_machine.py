@@ -102,6 +102,12 @@ class DispatchMachine(RuleBasedStateMachine):
         if player := self.some(data, is_alive=True, is_cut=False):
             self.world.reconnect(player, survive)
 
+    @rule(data=st.data(), at=st.integers(0, 5), is_said=st.booleans())
+    def damage(self, data: st.DataObject, at: int, is_said: bool) -> None:
+        player = self.some(data, outbox=True) if is_said else self.some(data, inbox=True, is_alive=True)
+        if player:
+            self.world.damage(player.outbox if is_said else player.inbox, at)
+
     @rule(data=st.data())
     def cut_off(self, data: st.DataObject) -> None:
         if player := self.some(data, is_alive=True):

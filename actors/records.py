@@ -215,7 +215,7 @@ def _limits(terms: bytes, limits: bytes) -> Limits | None:
     try:
         base = _decode_terms(terms).limits if terms else NO_LIMITS
         own = _decode_limits(limits) if limits else NO_LIMITS
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     found = own.over(base)
     return None if found == NO_LIMITS else found

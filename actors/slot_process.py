@@ -107,7 +107,7 @@ class SlotProcess:
                 found.append((number, message))
             except BlockingIOError:
                 break
-            except (ProtocolError, msgspec.MsgspecError) as error:
+            except (ProtocolError, msgspec.MsgspecError, UnicodeDecodeError) as error:
                 self.garbage = f"it wrote what is no answer into its socket: {error}"
         return found
 

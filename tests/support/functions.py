@@ -115,15 +115,15 @@ def close_everything() -> str:
     return "closed"
 
 
-def write_garbage() -> str:
-    """Writes into every socket that it finds."""
+def write_garbage(data: bytes = b"\xff" * 40) -> str:
+    """Writes this into every socket that it finds."""
     import os
     import stat
 
     for descriptor in range(3, 64):
         try:
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                os.write(descriptor, b"\xff" * 40)
+                os.write(descriptor, data)
         except OSError:
             pass
     return "written"

@@ -60,11 +60,12 @@ local function note_options(id, key, terms, blob, limits)
     redis.call("ZADD", deadlines, math.min(expires or deadline, deadline or expires), id)
     is_timed = true
   end
-  if times.delay then
+  local has_to_wait = (times.delay or 0) > 0
+  if has_to_wait then
     redis.call("ZADD", scheduled, now + times.delay, id)
     is_timed = true
   end
-  return expires or "", deadline or "", times.delay ~= nil
+  return expires or "", deadline or "", has_to_wait
 end
 
 for at = 2, #ARGV, 8 do

@@ -3,7 +3,7 @@
 ::
 
     function:<uuid>               string   JSON of a FunctionRecord: name, payload, digest ...; written last of its three
-    {regrow}:function:<uuid>      hash     digest, max_attempts, terms, ttl: what the submit script needs to know
+    {regrow}:function:<uuid>      hash     digest, max_attempts, terms, ttl, seal: what the submit script needs to know
     {regrow}:functions            zset     function id -> registered_at, for listing
     {regrow}:function_timers      zset     function id -> when it expires unless it is called again, Unix ms
     {regrow}:gone                 set      ids of expired functions whose official record is still to be deleted
@@ -35,10 +35,11 @@
 Invariant: a task is in the queue, or scheduled, or in one dispatcher's leases, or has ended; never in two of them, never in none.
 All keys but ``function:<uuid>`` share one hash tag, so each script stays in one slot and is one atomic move.
 
-Fields of a task: ``status function digest params size sum limit submitted attempt body`` from the submit, and where there is
+Fields of a task: ``status function digest params size sum limit submitted attempt body seal`` from the submit, and where there is
 any ``terms`` (its function's) ``limits expires deadline``; ``owner worker started inherited`` from the newest claim; ``deaths
 lost ooms retried printed last history`` from settlements; ``finished kind value check failure`` from the end, which also drops
-``params`` (a dead letter's stay) and sets the expiry. ``sum`` and ``check`` are the CRC-32 of ``params`` and ``value``. Times
+``params`` (a dead letter's stay) and sets the expiry. ``sum`` and ``check`` are the CRC-32 of ``params`` and ``value``,
+``seal`` a digest of what no move changes (see moves.lua). Times
 are Unix milliseconds of the store; ``history`` is a msgpack list of ``[number, worker, started, ended, outcome]`` of the
 attempts that are over; the one in hand is ``attempt worker started``.
 

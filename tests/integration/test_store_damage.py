@@ -208,7 +208,7 @@ class World:
         self.ask(lambda gateway: gateway.counts())
         self.ask(lambda gateway: gateway.workers())
         letters = self.ask(lambda gateway: gateway.letters(100))
-        for task_id, _ in letters[:5]:
+        for task_id in letters[:5]:
             self.ask(lambda gateway, name=task_id: gateway.letter(name))  # type: ignore[misc]
         self.ask(lambda gateway: gateway.list_functions(10))
         self.store.drops("a")

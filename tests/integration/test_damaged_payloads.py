@@ -22,6 +22,7 @@ import requests
 
 from regrow.actors import packets, pipe, wire
 from regrow.actors.leases import well_formed
+from regrow.actors.limits import Limits
 from regrow.actors.packets import CodeMissing, Ended, Ready
 from regrow.actors.slots import Slots
 from regrow.actors.task import Digest, Failure, FailureKind, TaskId
@@ -202,6 +203,33 @@ def test_an_answer_that_is_no_text_ends_its_slot_and_not_its_worker(tmp_path: Pa
 
         assert "no answer" in peer.failure(ids[0]).message
         assert peer.result(ids[1]) == 2
+        assert process.poll() is None
+
+
+ATTACKS = {  # well formed, and nobody's callable: loading them is the attack
+    "hangs": b"\x80\x04ctime\nsleep\n(I3600\ntR.",
+    "hangs for ever": b"\x80\x04cthreading\nmain_thread\n)R0cselect\nselect\n((l(l(ltR.",
+    "spins": b"\x80\x04cbuiltins\nsum\n(cbuiltins\nrange\n(I1000000000000\ntRtR.",
+    "eats memory": b"\x80\x04cbuiltins\nbytearray\n(I8000000000\ntR.",
+    "eats memory in many pieces": b"\x80\x04cbuiltins\nlist\n(cbuiltins\nrange\n(I1000000000\ntRtR.",
+}
+
+
+def test_a_pickle_that_hangs_or_eats_memory_when_it_is_loaded_meets_its_limits(tmp_path: Path) -> None:
+    """As a function and as parameters; the gateway's check loads neither, so it is the slot that has to bear them."""
+    limits = Limits(wall_s=2.0, memory_bytes=256 * 1024 * 1024)
+    with dispatcher() as peer, worker(peer.address, tmp_path / "log", slots=2) as process:
+        peer.expect(wire.Hello)
+        tasks = [peer.task(attack) for attack in ATTACKS.values()]
+        tasks += [msgspec.structs.replace(peer.task(functions.double, 1), params=attack) for attack in ATTACKS.values()]
+
+        ids = peer.run(*(msgspec.structs.replace(task, limits=limits) for task in tasks))
+        kinds = [peer.failure(task_id, within=60).kind for task_id in ids]
+        [last] = peer.run(peer.task(functions.double, 21))
+
+        assert {kinds[0], kinds[1], kinds[5], kinds[6]} == {FailureKind.TIMED_OUT}, kinds
+        assert set(kinds) <= {FailureKind.TIMED_OUT, FailureKind.OOM, FailureKind.UNLOADABLE}, kinds
+        assert peer.result(last) == 42
         assert process.poll() is None
 
 

@@ -100,7 +100,7 @@ def hold_memory_with_children(own: int, of_each: int, children: int) -> str:
     started = [subprocess.Popen([sys.executable, "-S", "-c", program], **pipes) for _ in range(children)]
     for child in started:
         child.stdout.readline()
-    time.sleep(0.5)
+    time.sleep(1.5)
     for child in started:
         child.communicate("\n")
     return f"{len(mine)} and more"

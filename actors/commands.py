@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, validators
 
-from regrow.actors.flags import CapFlags, CodeFlags, CommonFlags, StoreFlags, TreeFlags
+from regrow.actors.flags import CapFlags, CodeFlags, CommonFlags, MemoryFlags, StoreFlags, TreeFlags
 from regrow.actors.settings import RANGES, Settings, build
 from regrow.actors.wire import Mode
 
@@ -33,7 +33,7 @@ def up(*, flags: TreeFlags = TreeFlags()) -> int:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class DispatcherFlags(CommonFlags, StoreFlags, CodeFlags, CapFlags):
+class DispatcherFlags(CommonFlags, StoreFlags, CodeFlags, MemoryFlags, CapFlags):
     """One dispatcher."""
 
     mode: Annotated[Mode | None, Parameter(name=["--mode", "-m"])] = None
@@ -65,6 +65,7 @@ def worker(
     mode: Annotated[Literal["push", "pull"], Parameter(name=["--mode", "-m"])] = "push",
     name: str = "",
     code: CodeFlags = CodeFlags(),
+    memory: MemoryFlags = MemoryFlags(),
     flags: CommonFlags = CommonFlags(),
 ) -> int:
     """Run a worker alone: ``regrow worker -m push 4 tcp://127.0.0.1:5555``.
@@ -82,7 +83,9 @@ def worker(
     """
     from regrow.actors.alone import run_worker
 
-    settings = flags.settings(slots=slots, mode=mode, import_path=code.import_path)
+    settings = flags.settings(
+        slots=slots, mode=mode, import_path=code.import_path, memory_budget_bytes=memory.memory_budget_bytes
+    )
     _log_as(name or "worker", settings)
     return run_worker(settings, dispatcher, name)
 

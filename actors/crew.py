@@ -99,6 +99,11 @@ class Crew:
             if self._stopped[pid] >= LIVENESS:
                 self.carry(self._slots.condemn(number, "it was stopped (SIGSTOP)"))
 
+    def pid_of(self, number: int) -> int | None:
+        """The process of a slot; ``None`` while it has none."""
+        process = self._processes.get(number)
+        return process.pid if process is not None else None
+
     def close(self) -> None:
         """Kill every slot with its process group, wait until they are gone, and log the last that they printed."""
         self._is_closed = True

@@ -14,6 +14,7 @@ workers in ``reception``. What is decided here:
   and the queue is empty.
 - What waits for its time (a delay, a retry, a deadline) waits in the store, which says when the next one is due: one timer
   here, and one call when it is over or when somebody has said that it may be sooner.
+- Where memory is short, nothing is handed out, and tasks are killed one by one until it is not (``pressure``).
 - What was cancelled has ended in the store already; its worker is told to drop it.
 - Draining: nothing is claimed or handed out, unstarted tasks are called back, and running ones are waited for. What
   still runs at the deadline stays leased: it may have been started, so only a later incarnation or an heir may judge
@@ -223,6 +224,7 @@ class Dispatch:
         if self.reception.wanted:
             self._effects.append(stimuli.FetchCode(self.reception.wanted.copy()))
             self.reception.wanted.clear()
+        self.reception.pressures.ration()
         if self._is_hungry and not (self._is_claiming or self._is_stuck) and self._stop_at is None:
             self._claim()
 

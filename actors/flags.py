@@ -57,6 +57,15 @@ class CodeFlags:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class MemoryFlags:
+    """What a worker and all that it runs with may have."""
+
+    memory_budget_bytes: int | None = None
+    "of all processes together; near it tasks wait, then the newest large one is killed (default what the machine has)"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class CapFlags:
     """What one attempt of any task may use; no cap where none is given."""
 
@@ -87,13 +96,15 @@ class GatewayFlags:
     "port of the gateway; 0 picks a free one (default 8000)"
     max_queued: int | None = None
     "queued tasks above which submits are answered 429 (default 1,000,000)"
+    max_inflight_bytes: int | None = None
+    "of bodies and results that are on their way through it, above which it answers 429 (default 256 MiB)"
     retention_s: float | None = None
     "seconds that an ended task is kept (default a day)"
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class TreeFlags(CommonFlags, StoreFlags, CodeFlags, GatewayFlags, CapFlags):
+class TreeFlags(CommonFlags, StoreFlags, CodeFlags, GatewayFlags, MemoryFlags, CapFlags):
     """The whole tree."""
 
     mode: Annotated[Mode | None, Parameter(name=["--mode", "-m"])] = None

@@ -212,7 +212,9 @@ class Leases:
             allowed(claimed.limits, self.caps),
             claimed.deadline_s,
         )
-        seat.take(Lease.of(task, claimed.worker, now))
+        lease = Lease.of(task, claimed.worker, now)
+        lease.may_run_again = claimed.may_run_again
+        seat.take(lease)
         self._outbox.setdefault(claimed.worker, []).append(task)
 
     def _owe(self, lease: Lease | Held | Claimed, move: Move) -> None:

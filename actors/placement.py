@@ -18,7 +18,7 @@ from typing import Final
 
 from regrow.actors.records import Share
 from regrow.actors.task import Digest, TaskId, WorkerId
-from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS, Hello, Mode, TaskToRun
+from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS, Hello, Mode, Pressure, TaskToRun
 
 AHEAD_S: Final = 0.010  # seconds of expected work per slot that may wait at a worker
 LEAST_S: Final = 50e-6  # a task never counts as shorter: bounds the window to AHEAD_S / LEAST_S tasks per slot
@@ -66,6 +66,7 @@ class Lease:
     sent_at: float  # monotonic seconds
     task: TaskToRun | None = None
     cost_s: float = AHEAD_S  # its part of the window, in seconds
+    may_run_again: bool = False  # should it die; False also where that is not known
     is_resent: bool = False  # sent twice: what the worker says of the one copy may not hold for the other
 
     @classmethod
@@ -88,22 +89,26 @@ class Seat:
     is_draining: bool = False
     is_reachable: bool = True  # False from a failed send until it speaks again
     recall_not_before: float = 0.0  # monotonic seconds
+    pressure: Pressure | None = None  # its last word on memory, unless that was OK
+    quota: int | None = None  # tasks that it may hold while memory is short; None: it is not
     heard: int | None = None  # of what it has said; None: it does not count
     sent: int = 0  # messages to it since its last Welcome
 
     @property
     def is_open(self) -> bool:
         """Whether it may be given tasks at all."""
-        return self.is_reachable and not self.is_draining
+        has_quota = self.quota is None or len(self.leases) < self.quota
+        return has_quota and self.is_reachable and not self.is_draining
 
     def free(self) -> int:
         """Slots without a task."""
         slots = min(self.hello.slots, self.granted) if self.hello.mode is Mode.PULL else self.hello.slots
+        slots = slots if self.quota is None else min(slots, self.quota)
         return max(slots - len(self.leases), 0) if self.is_open else 0
 
     def ahead_s(self, shortest_s: float) -> float:
         """Seconds of short work that it may take beyond its free slots; pull counts in tasks of ``shortest_s`` each."""
-        if not self.is_open:
+        if not self.is_open or self.quota is not None:
             return 0.0
         window_s = max(AHEAD_S * self.hello.slots - self.load_s, 0.0)
         if self.hello.mode is not Mode.PULL:

@@ -20,6 +20,7 @@ from regrow.actors import wire
 from regrow.actors.events import Event
 from regrow.actors.leases import Leases
 from regrow.actors.placement import Seat
+from regrow.actors.pressure import Pressures
 from regrow.actors.stimuli import Demonitor, Effect, Fields, Monitor, Report, Send, WorkerSaid
 from regrow.actors.task import Digest, WorkerId
 from regrow.runtime.liveness import Liveness
@@ -50,9 +51,11 @@ class Reception:
     wanted: list[Digest] = field(default_factory=list)  # functions to read, not asked for yet
     _waiting: dict[Digest, set[WorkerId]] = field(default_factory=dict)  # functions not here yet, and for whom
     _early: list[WorkerSaid] = field(default_factory=list)
+    pressures: Pressures = field(init=False)
     _liveness: Liveness = field(init=False)
 
     def __post_init__(self) -> None:
+        self.pressures = Pressures(self.leases.seats, self.effects)
         self._liveness = Liveness(self.identity.heartbeat)
 
     def hear(self, said: WorkerSaid, now: float) -> None:
@@ -156,6 +159,8 @@ class Reception:
             case wire.GaveBack(names):
                 seat.recall_not_before = 0.0 if names else seat.recall_not_before
                 self._drop(worker, self.leases.give_back(seat, names))
+            case wire.Pressure():
+                self.pressures.hear(seat, message, now)
             case wire.Leaving(is_final, undone):
                 seat.is_draining = True
                 if is_final:
@@ -187,7 +192,7 @@ class Reception:
         seat = self.leases.seats.get(hello.worker)
         if seat is not None:
             seat.hello, seat.is_draining = hello, hello.is_draining
-            seat.granted = 0
+            seat.granted, seat.pressure = 0, None
             return seat
         seat = Seat(hello, now, is_draining=hello.is_draining)
         self.leases.seats.by_worker[hello.worker] = seat

@@ -13,6 +13,13 @@ from regrow.runtime.endpoints import default_data_dir
 from regrow.runtime.errors import ConfigError
 
 Durability = Literal["always", "everysec"]
+MIB = 1024 * 1024
+TREE_BYTES = (
+    170 * MIB
+)  # what root, store, dispatcher, supervisor and gateway have of their own, when nothing runs (measured)
+WORKER_BYTES = 22 * MIB  # one worker
+SLOT_BYTES = 12 * MIB  # one slot
+LEAST_TASK_BYTES = 32 * MIB  # a task may have as much in any case
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 RANGES = {
     "port": (0, 65535),
@@ -21,6 +28,8 @@ RANGES = {
     "slots": (1, 1024),
     "max_payload_bytes": (1, 512 * 1024 * 1024),  # the longest value that Redis keeps
     "max_queued": (1, 1_000_000_000),
+    "max_inflight_bytes": (1024, 2**50),
+    "memory_budget_bytes": (64 * 1024 * 1024, 2**50),
     "retention_s": (1, 10 * 366 * 24 * 3600),
     "drain_s": (0, 24 * 3600),
     "max_wall_s": (0.001, 10 * 366 * 24 * 3600),
@@ -49,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     import_path: tuple[str, ...] = ()  # directories that user code may import from
     max_payload_bytes: int = 64 * 1024 * 1024  # of one function, one call's parameters, or one result
     max_queued: int = 1_000_000  # queued tasks above which submits are answered 429
+    max_inflight_bytes: int = 256 * 1024 * 1024  # of bodies and results in the gateway, above which it answers 429
+    memory_budget_bytes: int | None = None  # of the whole tree; None: what the machine or the cgroup has
     retention_s: float = 24 * 3600.0  # how long an ended task is kept
     drain_s: float = 10.0  # how long a stop waits for running tasks
     max_wall_s: float | None = None  # caps of limits, which hold also for tasks that ask for none; None: no cap
@@ -87,6 +98,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def caps(self) -> Limits:
         """What no task may have more of."""
         return Limits(**{name: getattr(self, f"max_{name}") for name in Limits.__struct_fields__})
+
+    def most_memory_bytes(self, workers: int) -> int | None:
+        """Of one task, so that none outgrows the whole budget alone between two looks; ``None`` without a budget."""
+        if self.memory_budget_bytes is None:
+            return None
+        own_bytes = (TREE_BYTES if workers else 0) + max(workers, 1) * (WORKER_BYTES + self.slots * SLOT_BYTES)
+        return max(self.memory_budget_bytes - own_bytes, LEAST_TASK_BYTES)
 
 
 class GatewayArguments(msgspec.Struct, frozen=True):

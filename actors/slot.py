@@ -110,6 +110,7 @@ class Sentence:
     turn: int
     failure: Failure
     ran_s: float
+    is_victim: bool = False
 
 
 @dataclass(slots=True)
@@ -188,12 +189,14 @@ class Slot:
         """How a task ends that it has died at."""
         if self.sentence is not None and self.sentence.turn == turn:
             return Ended(None, self.sentence.failure, self.sentence.ran_s)
-        if self.is_victim(death):
+        if self.is_victim(turn, death):
             return Ended(None, verdicts.killed_by_kernel(death.reason, death.peak_bytes, death.output), 0.0)
         return Ended(None, verdicts.crashed(death.reason, self.verdict, death.output), 0.0)
 
-    def is_victim(self, death: Death) -> bool:
-        """Did the kernel kill it for want of memory?"""
+    def is_victim(self, turn: int, death: Death) -> bool:
+        """Was it killed for want of memory, by its worker at this turn, or by the kernel?"""
+        if self.sentence is not None and self.sentence.turn == turn:
+            return self.sentence.is_victim
         return death.is_oom and not self.verdict
 
     def has_late(self) -> bool:

@@ -26,6 +26,8 @@ is put back in front, and fed again with its function.
 *Abandon* steals nothing back: what was fed to a slot may be running elsewhere, so the slot is killed, without an outcome.
 """
 
+from collections.abc import Iterator
+
 from regrow.actors.effects import Death, Deliver, Effect, GiveBack, GiveUp, Kill, Spawn
 from regrow.actors.feeding import Feeding
 from regrow.actors.output import Printed
@@ -57,6 +59,13 @@ class Slots(Feeding):
     def capacity(self) -> int:
         """How many tasks it is willing to hold at once, started or not: what its ready slots can be fed."""
         return 0 if self.is_draining else AHEAD_TASKS * sum(slot.phase is Phase.READY for slot in self.slots)
+
+    def running(self) -> Iterator[tuple[int, Job]]:
+        """The slots at work, and what each is at (or is about to read)."""
+        for number, slot in enumerate(self.slots):
+            _, job = slot.front()
+            if job is not None and slot.phase is Phase.READY:
+                yield number, job
 
     def is_empty(self) -> bool:
         """Nothing held and every outcome acknowledged: a drained worker may go."""
@@ -122,6 +131,14 @@ class Slots(Feeding):
             kill for number, slot in enumerate(self.slots) if slot.fed for kill in self.condemn(number, "abandoned")
         ]
 
+    def shed(self, lease: Lease, failure: Failure) -> list[Effect]:
+        """End this attempt with this failure, if a slot is at it: others need its memory."""
+        for number, job in self.running():
+            if job.lease == lease:
+                turn, _ = self.slots[number].front()
+                return self.sentence(number, turn, failure, 0.0, is_victim=True)
+        return []
+
     def drain(self) -> list[Effect]:
         """Start nothing more, and give back everything unstarted."""
         self.is_draining = True
@@ -181,7 +198,7 @@ class Slots(Feeding):
         self._idle.pop(number, None)
         effects = self._fold(number, answers, unread)
         effects += [
-            self._end(job, slot.last_word(turn, death), death.printed, is_victim=slot.is_victim(death))
+            self._end(job, slot.last_word(turn, death), death.printed, is_victim=slot.is_victim(turn, death))
             for turn, job in slot.fed.items()
             if not job.is_dropped
         ]
@@ -202,9 +219,11 @@ class Slots(Feeding):
         unread = [number for number, slot in enumerate(self.slots) if slot.is_deep and slot.has_late()]
         return [self._steal(number) for number in unread] or self._spread()
 
-    def sentence(self, number: int, turn: int, failure: Failure, ran_s: float) -> list[Effect]:
+    def sentence(
+        self, number: int, turn: int, failure: Failure, ran_s: float, *, is_victim: bool = False
+    ) -> list[Effect]:
         """This turn is over, after ``ran_s``: kill its slot, when nothing that can start in it is left there."""
-        self.slots[number].sentence = Sentence(turn, failure, ran_s)
+        self.slots[number].sentence = Sentence(turn, failure, ran_s, is_victim)
         return [self._steal(number)]
 
     # Inside.

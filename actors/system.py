@@ -183,7 +183,7 @@ def dispatcher_arguments(settings: Settings, places: Places) -> DispatcherArgume
 
 def workers_spec(settings: Settings, places: Places) -> ChildSpec:
     """The pool of workers."""
-    arguments = worker_arguments(settings, places.dispatcher)
+    arguments = worker_arguments(settings, places.dispatcher, settings.workers)
     worker = child("worker", Worker, arguments, shutdown_s=settings.drain_s + SETTLE_S)
     pool = SupervisorSpec(
         pool=worker,
@@ -194,8 +194,8 @@ def workers_spec(settings: Settings, places: Places) -> ChildSpec:
     return child("workers", Supervisor, pool, kind=ChildKind.SUPERVISOR, shutdown_s=None, start_timeout_s=60.0)
 
 
-def worker_arguments(settings: Settings, dispatcher: str) -> WorkerArguments:
-    """What a worker is told."""
+def worker_arguments(settings: Settings, dispatcher: str, workers: int = 0) -> WorkerArguments:
+    """What a worker is told.  ``workers``: in its tree, 0 without one."""
     return WorkerArguments(
         dispatcher=dispatcher,
         mode=settings.mode,
@@ -203,6 +203,8 @@ def worker_arguments(settings: Settings, dispatcher: str) -> WorkerArguments:
         import_path=settings.import_path,
         max_payload_bytes=settings.max_payload_bytes,
         drain_s=settings.drain_s,
+        memory_budget_bytes=settings.memory_budget_bytes,
+        most_memory_bytes=settings.most_memory_bytes(workers),
     )
 
 

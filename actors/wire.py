@@ -14,6 +14,8 @@
       ◀──────────────────────────────── Recall   give back unstarted tasks, another worker is idle
       GaveBack ────────────────────────────▶
       ◀────────────────────────────────── Drop   these leases are gone: kill them, forget their outcomes
+      Pressure ────────────────────────────▶   memory is short here: said again until it is not
+      ◀────────────────────────────────── Shed   kill this attempt, to free memory
       Beat, every second ──────────────────▶
       ◀─────────────────────────────── Reflect   answer to each Beat, and every second: the dispatcher lives
       ◀───────────────────────────── WhoAreYou   it spoke without being registered: say Hello again
@@ -27,7 +29,7 @@ their answers aside, and each Beat and Reflect carries the count. Where the othe
 again, which with its Welcome brings both in step, whatever it was that was lost: within a beat's interval, that is.
 """
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 import msgspec
@@ -49,6 +51,14 @@ class Mode(StrEnum):
     PUSH = "push"  # dispatcher fills workers up to their capacity
 
 
+class Level(IntEnum):
+    """How short memory is (see ``pressure``)."""
+
+    OK = 0
+    HIGH = 1  # nothing new is started
+    CRITICAL = 2  # something must end
+
+
 class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One task under one attempt."""
 
@@ -60,7 +70,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", forbid_unknown_fields=True
     """First word of a worker, and again whenever it is asked who it is.
 
     ``held``: leases that are queued or running in it; ``done``: leases whose outcomes wait for an Ack.
-    ``tree`` and ``path`` place it in a supervision tree, both "" when it has none. ``said``: as in its beats.
+    ``tree`` and ``path`` place it in a supervision tree, both "" when it has none. ``said``: as in its beats. ``memory`` names
+    the memory that it takes its share of: workers of one name press on each other.
     """
 
     protocol: int
@@ -78,6 +89,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", forbid_unknown_fields=True
     path: str = ""
     is_draining: bool = False
     said: int | None = None
+    memory: str = ""
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat", forbid_unknown_fields=True):
@@ -125,7 +137,24 @@ class Leaving(msgspec.Struct, frozen=True, tag="leaving", forbid_unknown_fields=
     undone: list[Lease] = []
 
 
-FromWorker = Hello | Beat | Grant | NeedCode | Done | GaveBack | Leaving
+class Use(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one running attempt has taken of the memory, beyond what a slot takes that has nothing to do."""
+
+    task_id: TaskId
+    attempt: int
+    used_bytes: int
+
+
+class Pressure(msgspec.Struct, frozen=True, tag="pressure", forbid_unknown_fields=True):
+    """How short memory is, and what runs here.  Said when that changes, and again and again until the level is OK."""
+
+    level: Level
+    used_bytes: int
+    budget_bytes: int
+    running: list[Use] = []
+
+
+FromWorker = Hello | Beat | Grant | NeedCode | Done | GaveBack | Leaving | Pressure
 
 
 class Welcome(msgspec.Struct, frozen=True, tag="welcome", forbid_unknown_fields=True):
@@ -188,6 +217,12 @@ class Drop(msgspec.Struct, frozen=True, tag="drop", forbid_unknown_fields=True):
     leases: list[Lease]
 
 
+class Shed(msgspec.Struct, frozen=True, tag="shed", forbid_unknown_fields=True):
+    """Kill this attempt if it still runs, and report it as a victim: others need the memory that it has."""
+
+    lease: Lease
+
+
 class Reflect(msgspec.Struct, frozen=True, tag="reflect", forbid_unknown_fields=True):
     """I live: the answer to a Beat, and said unasked once a second.
 
@@ -203,7 +238,7 @@ class WhoAreYou(msgspec.Struct, frozen=True, tag="who_are_you", forbid_unknown_f
     """A message came from a worker that is not registered here."""
 
 
-ToWorker = Welcome | Refused | Run | Code | Ack | Recall | Drop | Reflect | WhoAreYou
+ToWorker = Welcome | Refused | Run | Code | Ack | Recall | Drop | Shed | Reflect | WhoAreYou
 
 _encode = msgspec.msgpack.Encoder().encode
 _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)

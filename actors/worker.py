@@ -27,8 +27,11 @@ from regrow.actors import wire
 from regrow.actors.crew import Crew, ForDispatcher
 from regrow.actors.effects import Deliver, GiveBack, NeedCode
 from regrow.actors.events import Event
+from regrow.actors.gauge import Gauge, memory_of
+from regrow.actors.limits import Limits
 from regrow.actors.nest import Nest
 from regrow.actors.outbox import Outbox
+from regrow.actors.pressure import capped, shed_for
 from regrow.actors.slot import Key
 from regrow.actors.slots import Slots
 from regrow.actors.talk import Talk
@@ -54,6 +57,8 @@ class WorkerArguments(msgspec.Struct, frozen=True):
     import_path: tuple[str, ...] = ()  # directories that user code may import from
     max_payload_bytes: int = 64 * 1024 * 1024
     drain_s: float = 10.0  # how long a stop waits for running tasks
+    memory_budget_bytes: int | None = None  # of the whole tree; None: what the machine or the cgroup has
+    most_memory_bytes: int | None = None  # that one task may have, whatever its own limit says
 
 
 class Worker(Actor[WorkerArguments, object]):
@@ -77,6 +82,8 @@ class Worker(Actor[WorkerArguments, object]):
         self._is_connected = self._is_welcome = False
         self._is_flush_due = False
         self._tally = events.Tally()  # of damaged frames
+        self._pressure = wire.Pressure(wire.Level.OK, 0, 0)  # the last that was to be told
+        self._caps = Limits(memory_bytes=arguments.most_memory_bytes)
         self._belongings = ExitStack()  # what on_end releases
 
     def on_start(self) -> None:
@@ -88,6 +95,8 @@ class Worker(Actor[WorkerArguments, object]):
         self._belongings.callback(lambda: self._dealer.close(FAREWELL_S))
         self._crew = Crew(self.context, self._slots, nest.path, self.arguments, self._tell)
         self._belongings.callback(self._crew.close)
+        self._memory = memory_of(self.context, self._id, self.arguments.memory_budget_bytes)
+        self._gauge = Gauge(self.context, self._memory, self._slots, self._crew.pid_of, self._press)
         self._crew.carry(self._slots.start())
         if not self.context.tree:
             self._beat_by_itself()
@@ -176,6 +185,7 @@ class Worker(Actor[WorkerArguments, object]):
                 path=self.context.path if self.context.tree else "",
                 is_draining=self._slots.is_draining,
                 said=self._talk.said + 1,
+                memory=self._memory.name,
             )
         )
 
@@ -212,6 +222,7 @@ class Worker(Actor[WorkerArguments, object]):
 
     def _flush(self) -> None:
         self._is_flush_due = False
+        self._gauge.wake()
         if self._is_welcome:
             self._send_given_back()
             self._send_outcomes()
@@ -233,6 +244,10 @@ class Worker(Actor[WorkerArguments, object]):
         tasks = self._slots.capacity()
         if self.arguments.mode is wire.Mode.PULL and tasks != self._granted and self._send(wire.Grant(tasks)):
             self._granted = tasks
+
+    def _press(self, pressure: wire.Pressure) -> bool:
+        self._pressure = pressure
+        return self._is_welcome and self._send(pressure)
 
     def _send(self, message: wire.FromWorker) -> bool:
         """False when the queue is full: the next beat tries again."""
@@ -266,7 +281,7 @@ class Worker(Actor[WorkerArguments, object]):
         match message:
             case wire.Run(tasks):
                 if self._is_welcome:
-                    self._crew.carry(self._slots.accept(tasks))
+                    self._crew.carry(self._slots.accept(capped(tasks, self._caps)))
             case wire.Ack(leases):
                 self._slots.acknowledge(leases)
             case wire.Code(functions):
@@ -275,6 +290,8 @@ class Worker(Actor[WorkerArguments, object]):
                 self._crew.carry(self._slots.recall(count))
             case wire.Drop(leases):
                 self._crew.carry(self._slots.drop(leases))
+            case wire.Shed(lease):
+                self._crew.carry(self._slots.shed(lease, shed_for(self._pressure)))
             case wire.Welcome():
                 self._settle(message)
             case wire.WhoAreYou():

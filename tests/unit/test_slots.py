@@ -29,7 +29,7 @@ from regrow.actors.output import (
 from regrow.actors.packets import Answer, CodeMissing, Ended
 from regrow.actors.slot import AHEAD_PARAMS_BYTES, AHEAD_TASKS, FAILED_STARTS
 from regrow.actors.slots import Slots
-from regrow.actors.task import Digest, FailureKind, Outcome, TaskId
+from regrow.actors.task import Digest, Failure, FailureKind, Outcome, TaskId
 from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS, Lease, TaskToRun
 
 CODE = Digest("code")
@@ -144,6 +144,49 @@ def test_a_call_that_was_read_after_its_function_was_stolen_is_fed_again_and_cos
     assert not of(Deliver, again)
     slots.check()
     assert len(of(Deliver, slots.ended(0, [(4, VALUE), (5, VALUE), (6, VALUE)]))) == 3
+
+
+OOM = Failure(FailureKind.OOM, "MemoryPressure", "no memory")
+
+
+def test_a_shed_task_dies_with_its_slot_as_a_victim_and_what_waited_behind_it_runs_on() -> None:
+    slots = up(1)
+    slots.accept(tasks(3, expected_s=0.001))
+
+    assert slots.shed(Lease(TaskId("t0"), 1), OOM) == [Steal(0)]
+    assert Kill(0) in slots.stolen(0, [2, 3], [])
+    effects = slots.exited(0, [], [], Death("signal:SIGKILL"))
+
+    [delivered] = of(Deliver, effects)
+    assert delivered.outcome == Outcome(TaskId("t0"), 1, failure=OOM, is_victim=True)
+    slots.check()
+    assert [slot for slot, _ in feeds(slots.ready(0))] == [0, 0]
+
+
+def test_a_task_that_has_ended_or_not_started_when_it_is_to_be_shed_costs_no_slot() -> None:
+    slots = up(1)
+    slots.accept(tasks(2, expected_s=0.001))
+
+    assert not slots.shed(Lease(TaskId("t1"), 1), OOM), "it is not running"
+    assert not slots.shed(Lease(TaskId("t0"), 2), OOM), "another attempt is"
+    assert slots.shed(Lease(TaskId("t0"), 1), OOM)
+    effects = slots.stolen(0, [], [(1, VALUE)])
+
+    assert not of(Kill, effects)
+    [delivered] = of(Deliver, effects)
+    assert delivered.outcome.value == b"value"
+    slots.check()
+
+
+def test_a_shed_task_that_its_slot_had_not_read_yet_is_fed_again() -> None:
+    slots = up(1)
+    slots.accept(tasks(1))
+    slots.shed(Lease(TaskId("t0"), 1), OOM)
+
+    effects = slots.stolen(0, [1], [])
+
+    assert not of(Kill, effects)
+    assert feeds(effects) == [(0, 2)]
 
 
 def test_a_call_that_was_not_run_for_want_of_its_function_can_be_given_back() -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    request ─▶ Meter ─▶ Guard ─▶ Slashes ─▶ route ─▶ body.read ─▶ schemas ─▶ Service ─▶ views ─▶ body.answer
+    request ─▶ Meter ─▶ Guard ─▶ Holding ─▶ Slashes ─▶ route ─▶ body.read ─▶ schemas ─▶ Service ─▶ views ─▶ body.answer
                                                         └────────── any error ──▶ problems ──▶ problem+json
 
 ``create_app`` is a factory with settings from the environment, for any ASGI server:
@@ -27,6 +27,7 @@ from regrow.actors.settings import Settings, build
 from regrow.actors.task import FunctionId, TaskId
 from regrow.gateway import body, docs_page, event_routes, letters, openapi, problems, schemas, views
 from regrow.gateway.guard import App, Guard, Receive, Scope, Send
+from regrow.gateway.inflight import Holding, Inflight, hold_of
 from regrow.gateway.letters import Letters
 from regrow.gateway.metrics import MEDIA_TYPE, Meter, Metrics
 from regrow.gateway.openapi import gives, takes
@@ -73,6 +74,7 @@ def make_app(settings: Settings, tree: Tree | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service, app.state.metrics = service, Metrics()
+    app.state.inflight = Inflight(settings.max_inflight_bytes)
     app.state.letters = Letters(service, store)
     for router in (official, v1, letters.routes, event_routes.router, probes):
         app.include_router(router)
@@ -80,6 +82,7 @@ def make_app(settings: Settings, tree: Tree | None = None) -> FastAPI:
     for kind in (RegrowError, schemas.Misfit, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _problem)
     app.add_middleware(Slashes)
+    app.add_middleware(Holding, inflight=app.state.inflight)
     app.add_middleware(Guard)
     app.add_middleware(Meter, metrics=app.state.metrics)
     document = openapi.document(app)
@@ -146,7 +149,7 @@ async def running(request: Request) -> Response:
 @official.post(
     "/register_function",
     openapi_extra=takes("RegisterFunction"),
-    responses=gives("FunctionId", 400, 413, 415, 422, 503),
+    responses=gives("FunctionId", 400, 413, 415, 422, 429, 503),
 )
 async def register_function(request: Request) -> Response:
     """Register a function: the pickle of a callable."""
@@ -177,16 +180,16 @@ async def status(request: Request, task_id: UUID) -> Response:
     return body.answer(request, views.Status(record.task_id, record.status))
 
 
-@official.get("/result/{task_id}", responses=gives("Result", 404, 422, 503))
+@official.get("/result/{task_id}", responses=gives("Result", 404, 422, 429, 503))
 async def result(request: Request, task_id: UUID) -> Response:
     """A task's result, "" while it has none; for a FAILED one the pickle of its error's text."""
-    return body.answer(request, views.result(await _service(request).task(TaskId(str(task_id)))))
+    return body.results(request, views.result(await _service(request).task(TaskId(str(task_id)))))
 
 
 # Ours
 
 
-@v1.post("/functions", openapi_extra=takes("NewFunction"), responses=gives("Registered", 400, 413, 415, 422, 503))
+@v1.post("/functions", openapi_extra=takes("NewFunction"), responses=gives("Registered", 400, 413, 415, 422, 429, 503))
 async def new_function(request: Request) -> Response:
     """Register a function."""
     asked = await _asked(request, schemas.NewFunction)
@@ -234,10 +237,10 @@ async def new_tasks(request: Request) -> Response:
     return body.answer(request, views.Submitted([problems.verdict(verdict) for verdict in verdicts]))
 
 
-@v1.get("/tasks/{task_id}", responses=gives("Task", 404, 422, 503))
+@v1.get("/tasks/{task_id}", responses=gives("Task", 404, 422, 429, 503))
 async def one_task(request: Request, task_id: UUID, wait_s: Seconds = 0.0) -> Response:
     """A task, when it has ended or ``wait_s`` seconds are over."""
-    return body.answer(request, views.task(await _service(request).ended_task(TaskId(str(task_id)), wait_s)))
+    return body.results(request, views.task(await _service(request).ended_task(TaskId(str(task_id)), wait_s)))
 
 
 @v1.delete("/tasks/{task_id}", responses=gives("Task", 404, 422, 503))
@@ -257,12 +260,13 @@ async def cancel_many(request: Request) -> Response:
     return body.answer(request, views.cancelled(ids, verdicts))
 
 
-@v1.post("/tasks/wait", openapi_extra=takes("Wait"), responses=gives("Ended", 400, 413, 415, 422, 503))
+@v1.post("/tasks/wait", openapi_extra=takes("Wait"), responses=gives("Ended", 400, 413, 415, 422, 429, 503))
 async def wait(request: Request) -> Response:
     """Those of many tasks that have ended, as soon as there are any, or after ``wait_s`` seconds."""
     asked = await _asked(request, schemas.Wait)
+    hold_of(request).release()  # ids are small, and wait long
     records, unknown = await _service(request).ended([TaskId(task_id) for task_id in asked.task_ids], asked.wait_s)
-    return body.answer(request, views.Ended([views.task(record) for record in records], list(unknown)))
+    return body.results(request, views.Ended([views.task(record) for record in records], list(unknown)))
 
 
 @v1.get("/workers", responses=gives("Workers", 503))
@@ -271,7 +275,7 @@ async def workers(request: Request) -> Response:
     return body.answer(request, views.Workers(await _service(request).workers()))
 
 
-@v1.patch("/pools/workers", openapi_extra=takes("Resize"), responses=gives("Pool", 400, 409, 413, 415, 422, 503))
+@v1.patch("/pools/workers", openapi_extra=takes("Resize"), responses=gives("Pool", 400, 409, 413, 415, 422, 429, 503))
 async def resize(request: Request) -> Response:
     """Give the tree's pool of workers another size."""
     asked = await _asked(request, schemas.Resize)
@@ -310,5 +314,6 @@ async def metrics(request: Request) -> Response:
         counts, registered = await service.counts(), await service.workers()
     except StoreError:
         log.warning(Event.GATEWAY_STORE_SILENT, route="/metrics")
-    text: bytes = found.text(counts, registered, len(service.waiting))
+    inflight: Inflight = request.app.state.inflight
+    text: bytes = found.text(counts, registered, len(service.waiting), inflight.used_bytes)
     return Response(text, media_type=MEDIA_TYPE)

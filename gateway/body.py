@@ -9,9 +9,13 @@ from typing import Any, Final
 import msgspec
 from fastapi import Request, Response
 
+from regrow.gateway.guard import Receive, Scope, Send
+from regrow.gateway.inflight import hold_of
 from regrow.gateway.problems import ApiError
 
 READ_S: Final = 60.0  # a body must be here within this
+SMALL_BYTES: Final = 64 * 1024  # answers up to here are bounded by the number of connections
+PIECE_BYTES: Final = 256 * 1024
 MSGPACK: Final = "application/msgpack"
 JSON: Final = "application/json"
 
@@ -22,7 +26,7 @@ def limit_of(max_payload_bytes: int) -> int:
 
 
 async def read(request: Request, limit: int) -> Any:
-    """The decoded body.  Raises ApiError: too_large, body_timeout, malformed_body."""
+    """The decoded body.  Raises ApiError: too_large, busy, body_timeout, malformed_body."""
     raw = await _raw(request, limit)
     is_msgpack = request.headers["content-type"].lower().startswith(MSGPACK)
     try:
@@ -33,8 +37,11 @@ async def read(request: Request, limit: int) -> Any:
 
 async def _raw(request: Request, limit: int) -> bytes:
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise too_large(int(declared), limit)
+    hold = hold_of(request)
+    if declared.isdigit():
+        if int(declared) > limit:
+            raise too_large(int(declared), limit)
+        hold.check(int(declared))
     parts: list[bytes] = []
     size = 0
     try:
@@ -43,6 +50,7 @@ async def _raw(request: Request, limit: int) -> bytes:
                 size += len(part)
                 if size > limit:
                     raise too_large(size, limit)
+                hold.grow(len(part))
                 parts.append(part)
     except TimeoutError:
         raise ApiError("body_timeout", f"send the body within {READ_S:g} s") from None
@@ -54,6 +62,27 @@ def too_large(size: int, limit: int) -> ApiError:
     return ApiError(
         "too_large", f"{size:,} bytes are more than {limit:,}: send less, or raise REGROW_MAX_PAYLOAD_BYTES"
     )
+
+
+def results(request: Request, content: Any) -> Response:
+    """An answer that may be large, and then counts until its client has it.  Raises ApiError: busy."""
+    response = answer(request, content)
+    if len(response.body) <= SMALL_BYTES:
+        return response
+    hold_of(request).grow(len(response.body))
+    return InPieces(response.body, response.status_code, dict(response.headers))
+
+
+class InPieces(Response):
+    """An answer whose client sets the pace: the next piece is sent when there is room, and so its end means its arrival."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, receive
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        body = memoryview(self.body)
+        for at in range(0, len(body), PIECE_BYTES):
+            await send({"type": "http.response.body", "body": bytes(body[at : at + PIECE_BYTES]), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def answer(request: Request, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

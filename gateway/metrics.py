@@ -52,24 +52,30 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def text(self, counts: Counts | None, workers: list[WorkerRecord], long_polls: int) -> bytes:
+    def text(self, counts: Counts | None, workers: list[WorkerRecord], long_polls: int, inflight_bytes: int) -> bytes:
         """Everything, in Prometheus' text format. ``counts`` is None when the store did not answer."""
         registry = CollectorRegistry()
-        registry.register(_Now(counts, workers, long_polls))
+        registry.register(_Now(counts, workers, long_polls, inflight_bytes))
         return generate_latest(registry) + generate_latest(self._registry)
 
 
 class _Now:
     """What was read for one scrape."""
 
-    def __init__(self, counts: Counts | None, workers: list[WorkerRecord], long_polls: int) -> None:
+    def __init__(
+        self, counts: Counts | None, workers: list[WorkerRecord], long_polls: int, inflight_bytes: int
+    ) -> None:
         self._counts = counts
         self._workers = workers
         self._long_polls = long_polls
+        self._inflight_bytes = inflight_bytes
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("regrow_store_up", "The store answered this scrape", float(self._counts is not None))
         yield GaugeMetricFamily("regrow_long_polls", "Requests that wait for a task", self._long_polls)
+        yield GaugeMetricFamily(
+            "regrow_inflight_bytes", "Of bodies and results on their way through this gateway", self._inflight_bytes
+        )
         if self._counts is not None:
             yield from _of_counts(self._counts)
             yield from _of_workers(self._workers)

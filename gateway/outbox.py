@@ -38,7 +38,7 @@ BATCH_TASKS: Final = 1000
 BATCH_BYTES: Final = 4 * 1024 * 1024
 KEY_BYTES: Final = 16
 UNKNOWN_FUNCTION: Final = "unknown_function"
-NOT_NOW: Final = frozenset({"queue_full", "store_unavailable"})  # refusals of one task that are worth another try
+NOT_NOW: Final = frozenset({"queue_full", "busy", "store_unavailable"})  # refusals of a task that are worth another try
 
 _read_function: Final = reader(FunctionAnswer)
 _read_submit: Final = reader(SubmitAnswer)

@@ -41,6 +41,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "unsupported_media_type": Kind(415, "bodies are JSON or msgpack"),
     "foreign_host": Kind(421, "requests for other hosts are refused"),
     "invalid": Kind(422, "a field does not fit"),
+    "busy": Kind(429, "the gateway has its hands full", 1),
     "queue_full": Kind(429, "the queue is full", 1),
     "too_many_listeners": Kind(429, "too many listen to events already", 5),
     "internal": Kind(500, "an error of the gateway's own"),

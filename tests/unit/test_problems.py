@@ -27,6 +27,7 @@ GATEWAY = Path(problems.__file__).parent
         (CallTimeout("root"), 503, "tree_unavailable"),
         (CallRefused("pool size 2000"), 409, "refused"),
         (ApiError("queue_full", "later"), 429, "queue_full"),
+        (ApiError("busy", "later"), 429, "busy"),
         (ZeroDivisionError("a secret of ours"), 500, "internal"),
     ],
 )

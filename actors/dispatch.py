@@ -4,7 +4,8 @@ Theory of operation. ``fold`` takes stimuli in, plans once for all of them, and 
 what is in ``leases``, where a task may go in ``placement``, what the store is owed in ``ledger``, the talk with
 workers in ``reception``. What is decided here:
 
-- One claim is in flight at most.  It is asked for when there is room and the queue may hold something (``_is_hungry``):
+- One claim is in flight at most.  It is asked for when there is room, the store is not owed too much (``ledger``), and the
+  queue may hold something (``_is_hungry``):
   after a wake, after a claim that left tasks behind, after a requeue.  When the head of the queue did not fit
   (``_is_stuck``), not before a worker has spoken again.  What one says while the claim is in flight counts as well: it
   may be the last word for long.
@@ -54,6 +55,8 @@ class Dispatch:
     _due_at: float | None = None  # when something in the store is due, as far as known
     _is_promoting: bool = False
     _is_promotion_due: bool = False  # asked for while one was under way, which may not have seen what is new
+    _is_fetching_drops: bool = False
+    _are_drops_due: bool = False  # as _is_promotion_due
     _orphans_until: float | None = None
     _stop_at: float | None = None
     _is_finished: bool = False
@@ -108,7 +111,7 @@ class Dispatch:
             case stimuli.TimersChanged():
                 self._promote()
             case stimuli.DropsWaiting():
-                self._effects.append(stimuli.FetchDrops())
+                self._fetch_drops()
             case stimuli.StoreLost(problem):
                 self._effects.append(Report(Event.STORE_LOST, {"problem": problem}, is_warning=True))
             case _:
@@ -132,6 +135,7 @@ class Dispatch:
             case stimuli.Promoted(_, next_s):
                 self._promoted(None if next_s is None else now + next_s)
             case stimuli.Dropped(drops):
+                self._dropped_fetched()
                 for worker, names in self.leases.drop(drops).items():
                     self._send(worker, wire.Drop(names))
             case stimuli.StoreBack(held, durability, is_durable):
@@ -183,6 +187,18 @@ class Dispatch:
         if self._is_promotion_due:
             self._promote()
 
+    def _fetch_drops(self) -> None:
+        """One call at a time: what is cancelled while it is under way may be missing from its answer."""
+        self._are_drops_due = self._is_fetching_drops
+        if not self._is_fetching_drops:
+            self._is_fetching_drops = True
+            self._effects.append(stimuli.FetchDrops())
+
+    def _dropped_fetched(self) -> None:
+        self._is_fetching_drops = False
+        if self._are_drops_due:
+            self._fetch_drops()
+
     def _store_back(self, held: list[Held], now: float) -> None:
         self._is_hungry = True
         self._promote()
@@ -225,7 +241,8 @@ class Dispatch:
             self._effects.append(stimuli.FetchCode(self.reception.wanted.copy()))
             self.reception.wanted.clear()
         self.reception.pressures.ration()
-        if self._is_hungry and not (self._is_claiming or self._is_stuck) and self._stop_at is None:
+        may_claim = not (self._is_claiming or self._is_stuck or self.leases.ledger.is_full)
+        if self._is_hungry and may_claim and self._stop_at is None:
             self._claim()
 
     def _claim(self) -> None:

@@ -75,6 +75,7 @@ class Dispatcher(Actor[DispatcherArguments, News]):
         identity = Identity(f"{arguments.dispatcher}/{uuid.uuid4().hex[:12]}", context.tree, python)
         self._core = Dispatch(identity, Leases(caps=arguments.caps))
         self._deliveries: deque[Delivery] = deque()
+        self._hints: set[Delivery] = set()  # those among them: a second one says nothing more
         self._monitors: dict[int, WorkerId] = {}
         self._tally = events.Tally()  # of damaged frames
         self._timer: Timer | None = None
@@ -95,6 +96,10 @@ class Dispatcher(Actor[DispatcherArguments, News]):
         wake = context.waker(self._store_spoke)
 
         def deliver(delivery: Delivery) -> None:
+            if isinstance(delivery, stimuli.Hint):
+                if delivery in self._hints:
+                    return
+                self._hints.add(delivery)
             self._deliveries.append(delivery)
             wake()
 
@@ -155,6 +160,8 @@ class Dispatcher(Actor[DispatcherArguments, News]):
         heard: list[Stimulus] = []
         while self._deliveries:
             delivery = self._deliveries.popleft()
+            if isinstance(delivery, stimuli.Hint):
+                self._hints.discard(delivery)  # before it is folded: what comes from here on counts anew
             if isinstance(delivery, Exception):
                 raise delivery
             if isinstance(delivery, Departed):

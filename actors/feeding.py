@@ -5,6 +5,7 @@ This is the lower half of ``slots.Slots``, whose theory of operation it shares.
 
 from regrow.actors.backlog import Backlog
 from regrow.actors.effects import Deliver, Effect, Feed, GiveBack, NeedCode, Steal
+from regrow.actors.kept import Kept
 from regrow.actors.output import Printed
 from regrow.actors.packets import Ended
 from regrow.actors.slot import Job, Key, Slot
@@ -17,7 +18,7 @@ class Feeding:
     def __init__(self, count: int) -> None:
         self.slots = [Slot() for _ in range(count)]
         self.held: dict[Key, Job] = {}
-        self.unacknowledged: dict[Key, Outcome] = {}
+        self.unacknowledged = Kept()
         self.is_draining = False
         self.has_bounds = False  # may any held task have limits or a deadline? For the judge, who sees that none has
         self._has_late = False  # are there tasks that are not to be started any more?
@@ -39,7 +40,7 @@ class Feeding:
         if self._stealing:
             return []
         effects = self._give_back() + self._end_late()
-        while (job := self._backlog.head()) is not None:
+        while not self.unacknowledged.is_full and (job := self._backlog.head()) is not None:
             code = self._backlog.code.get(job.task.digest)
             if code is None:  # forgotten for others' sake while the task waited
                 effects += self._ask(self._backlog.add([self._backlog.take()]))
@@ -103,7 +104,7 @@ class Feeding:
             ended.checksum,
             is_victim,
         )
-        self.unacknowledged[job.key] = outcome
+        self.unacknowledged.keep(outcome)
         return Deliver(outcome)
 
     def check(self) -> None:
@@ -114,6 +115,6 @@ class Feeding:
         assert not self.held.keys() & self.unacknowledged.keys(), "a task is held after its outcome"
         idle = {number for number, slot in enumerate(self.slots) if slot.is_idle}
         assert idle == set(self._idle), "the idle slots are not those that are ready and empty"
-        if idle and not self._stealing:
+        if idle and not self._stealing and not self.unacknowledged.is_full:
             assert self._backlog.head() is None, "a task waits beside an idle slot"
             assert not any(slot.is_deep for slot in self.slots), "a task is unread beside an idle slot"

@@ -194,6 +194,7 @@ class Leases:
         places = [key for key, _ in self.where()]
         assert len(places) == len(set(places)), sorted(places)
         for seat in self.seats:
+            assert seat.load_bytes == sum(lease.size_bytes for lease in seat.leases.values())
             assert abs(seat.load_s - sum(lease.cost_s for lease in seat.leases.values())) < 1e-6
 
     def _unsend(self, drop: Drop) -> None:

@@ -13,6 +13,7 @@ from regrow.actors.task import Move, Settlement, TaskId, Verdict
 from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS
 
 Key = tuple[TaskId, int]
+OWED_BYTES: Final = 64 * 1024 * 1024  # nothing new is claimed while so much is owed
 ITEM_BYTES: Final = 200  # about what one settlement takes besides its payload
 
 
@@ -20,6 +21,7 @@ ITEM_BYTES: Final = 200  # about what one settlement takes besides its payload
 class Ledger:
     """Settlements by task and attempt: waiting, and in flight."""
 
+    owed_bytes: int = 0
     _waiting: dict[Key, Settlement] = field(default_factory=dict)
     _flying: dict[Key, Settlement] = field(default_factory=dict)
 
@@ -35,6 +37,12 @@ class Ledger:
         waiting = self._waiting.get(key)
         if waiting is None or (waiting.outcome is None and settlement.outcome is not None):
             self._waiting[key] = settlement
+            self.owed_bytes += size_bytes(settlement) - (size_bytes(waiting) if waiting else 0)
+
+    @property
+    def is_full(self) -> bool:
+        """The store should take some of it before there is more."""
+        return self.owed_bytes >= OWED_BYTES
 
     def next_batch(self) -> list[Settlement]:
         """What to write now: nothing while a batch is in flight; else the oldest, up to one message's size."""
@@ -53,6 +61,7 @@ class Ledger:
     def answered(self, verdicts: list[Verdict]) -> Iterator[tuple[Settlement, Verdict]]:
         """The batch in flight is written: its settlements with the store's verdicts."""
         flown, self._flying = self._flying, {}
+        self.owed_bytes -= sum(map(size_bytes, flown.values()))
         return zip(flown.values(), verdicts, strict=True)
 
 

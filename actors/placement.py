@@ -23,6 +23,7 @@ from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS, Hello, Mode, Pressure, 
 AHEAD_S: Final = 0.010  # seconds of expected work per slot that may wait at a worker
 LEAST_S: Final = 50e-6  # a task never counts as shorter: bounds the window to AHEAD_S / LEAST_S tasks per slot
 MOST_S: Final = 1e9  # nor as longer
+AHEAD_BYTES: Final = 16 * 1024 * 1024  # of parameters at a worker, above which nothing more goes ahead
 WEIGHT: Final = 0.2  # of the newest run in a function's moving average
 KNOWN_FUNCTIONS: Final = 256  # functions whose run times are remembered; the one unused for longest goes first
 RECALL_AFTER_S: Final = 0.020  # unstarted work older than this is called back when another worker idles
@@ -69,6 +70,11 @@ class Lease:
     may_run_again: bool = False  # should it die; False also where that is not known
     is_resent: bool = False  # sent twice: what the worker says of the one copy may not hold for the other
 
+    @property
+    def size_bytes(self) -> int:
+        """Of its parameters, as far as they are here."""
+        return len(self.task.params) if self.task is not None else 0
+
     @classmethod
     def of(cls, task: TaskToRun, worker: WorkerId, now: float) -> "Lease":
         """A lease that is about to be sent."""
@@ -84,6 +90,7 @@ class Seat:
     last_beat: float  # monotonic seconds
     leases: dict[TaskId, Lease] = field(default_factory=dict)
     load_s: float = 0.0  # sum of the leases' costs
+    load_bytes: int = 0  # sum of their parameters
     granted: int = 0  # pull: tasks that it is willing to hold at once
     busy: int = 0  # slots at work, by its last beat
     is_draining: bool = False
@@ -108,7 +115,7 @@ class Seat:
 
     def ahead_s(self, shortest_s: float) -> float:
         """Seconds of short work that it may take beyond its free slots; pull counts in tasks of ``shortest_s`` each."""
-        if not self.is_open or self.quota is not None:
+        if not self.is_open or self.quota is not None or self.load_bytes >= AHEAD_BYTES:
             return 0.0
         window_s = max(AHEAD_S * self.hello.slots - self.load_s, 0.0)
         if self.hello.mode is not Mode.PULL:
@@ -120,6 +127,7 @@ class Seat:
         """It holds one more."""
         self.leases[lease.task_id] = lease
         self.load_s += lease.cost_s
+        self.load_bytes += lease.size_bytes
 
     def release(self, task_id: TaskId, attempt: int) -> Lease | None:
         """It no longer holds this one; None if it did not, or under another attempt."""
@@ -128,6 +136,7 @@ class Seat:
             return None
         del self.leases[task_id]
         self.load_s = self.load_s - lease.cost_s if self.leases else 0.0
+        self.load_bytes -= lease.size_bytes
         return lease
 
     def unstarted(self) -> int:

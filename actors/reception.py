@@ -28,6 +28,7 @@ from regrow.runtime.spec import Heartbeat
 
 LEFT: Final = "left"
 RESTARTED: Final = "restarted"
+MAX_EARLY: Final = 10_000  # messages kept until the store has answered for the first time
 SILENT: Final = "silent"
 
 
@@ -69,7 +70,8 @@ class Reception:
         if isinstance(said.message, wire.Beat):
             self._beat(said.worker, seat, said.message, now)
         elif not self.is_open:
-            self._early.append(said)
+            if len(self._early) < MAX_EARLY:  # who is not heard is asked later, and repeats what it has
+                self._early.append(said)
         else:
             self._listen(said.worker, seat, said.message, now)
 

@@ -17,6 +17,8 @@ be quick are fed behind one another, up to AHEAD_S of expected work. Everything 
 slot is idle and nothing waits, the slot with the most unread tasks is stolen from: no task sits behind a busy slot
 beside an idle one. While a steal is under way nothing is fed, so what comes back is spread evenly.
 
+*Full*. When too much waits to be acknowledged (``kept``), nothing is fed until some of it is.
+
 *Functions* travel with the first call that needs them. A steal takes packets one by one, from the front, while the slot
 may be reading: it can take the call with the function and leave the next one to the slot. So what a slot knows is only
 estimated here, and a slot that lacks a function answers that instead of running the call. Such a call has not started: it
@@ -95,10 +97,12 @@ class Slots(Feeding):
         orphans = [job for digest, code in functions.items() for job in self._backlog.learn(digest, code)]
         return [self._end(job, Ended(None, failure, 0.0)) for job in orphans] + self._spread()
 
-    def acknowledge(self, leases: list[Lease]) -> None:
+    def acknowledge(self, leases: list[Lease]) -> list[Effect]:
         """The store has these outcomes."""
+        was_full = self.unacknowledged.is_full
         for lease in leases:
-            self.unacknowledged.pop((lease.task_id, lease.attempt), None)
+            self.unacknowledged.forget((lease.task_id, lease.attempt))
+        return self._spread() if was_full else []
 
     def recall(self, count: int) -> list[Effect]:
         """Give back up to ``count`` unstarted tasks, the newest first."""
@@ -112,7 +116,7 @@ class Slots(Feeding):
         """These leases belong to somebody else: forget their outcomes, and kill what runs under them."""
         for lease in leases:
             key = lease.task_id, lease.attempt
-            self.unacknowledged.pop(key, None)
+            self.unacknowledged.forget(key)
             if (job := self.held.pop(key, None)) is not None:
                 job.is_dropped = True
         self._backlog.sweep()
@@ -124,7 +128,7 @@ class Slots(Feeding):
         for job in self.held.values():
             job.is_dropped = True
         self.held.clear()
-        self.unacknowledged.clear()
+        self.unacknowledged.forget_all()
         self._backlog.sweep()
         self._recalled = 0
         return [

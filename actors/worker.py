@@ -283,7 +283,7 @@ class Worker(Actor[WorkerArguments, object]):
                 if self._is_welcome:
                     self._crew.carry(self._slots.accept(capped(tasks, self._caps)))
             case wire.Ack(leases):
-                self._slots.acknowledge(leases)
+                self._crew.carry(self._slots.acknowledge(leases))
             case wire.Code(functions):
                 self._crew.carry(self._slots.learn(functions))
             case wire.Recall(count):

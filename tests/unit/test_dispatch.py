@@ -1,10 +1,12 @@
 """What a dispatcher decides, by examples: time is a number, store and workers are what the test says they are."""
 
+import msgspec
 import pytest
 
 from regrow.actors import stimuli, wire
 from regrow.actors.events import Event
-from regrow.actors.placement import AHEAD_S
+from regrow.actors.ledger import OWED_BYTES
+from regrow.actors.placement import AHEAD_BYTES, AHEAD_S
 from regrow.actors.task import Failure, FailureKind, Outcome, TaskId, Verdict, WorkerId
 from regrow.actors.wire import Mode
 from regrow.runtime.spec import Heartbeat
@@ -67,6 +69,45 @@ def test_a_lost_wake_is_made_up_for_by_the_pulse() -> None:
     bench.give(to="a")
 
     assert claims(bench.feed(stimuli.Pulsed(queued=1, silent=[])))
+
+
+def test_nothing_is_claimed_while_the_store_is_owed_too_much() -> None:
+    bench = Bench()
+    bench.say("a", hello("a"))
+    bench.give(1, to="a", left=5)
+    large = Outcome(TaskId("t1"), 1, b"v" * OWED_BYTES, None, 1.0)
+
+    effects = bench.say("a", wire.Done([large]))
+    assert moves(effects) == [("t1", "succeed")]
+    bench.give(to="a", left=5)
+    assert not claims(bench.say("a", wire.Done([])))
+
+    assert claims(bench.settled())
+
+
+def test_no_more_than_a_bound_of_parameters_goes_ahead_to_a_worker() -> None:
+    bench = Bench()
+    bench.say("a", hello("a", slots=1))
+    bench.give(1, to="a", left=5)
+    bench.say("a", wire.Done([outcome(1, ran_s=0.0001)]))
+    assert claims(bench.effects)[-1].shares[0].ahead_s > 0
+
+    large = msgspec.structs.replace(claimed(2, "a"), params=b"p" * AHEAD_BYTES)
+    effects = bench.feed(stimuli.ClaimAnswered([large], 5))
+
+    assert ran(effects) == [("a", "t2")]
+    assert not claims(effects)
+    assert claims(bench.say("a", wire.Done([outcome(2)])))
+
+
+def test_cancelled_tasks_are_asked_for_by_one_call_at_a_time_and_none_is_missed() -> None:
+    bench = Bench()
+    assert bench.feed(stimuli.DropsWaiting(), stimuli.DropsWaiting()).count(stimuli.FetchDrops()) == 1
+    assert stimuli.FetchDrops() not in bench.feed(stimuli.DropsWaiting())
+
+    assert stimuli.FetchDrops() in bench.feed(stimuli.Dropped([]))
+    assert stimuli.FetchDrops() not in bench.feed(stimuli.Dropped([]))
+    assert stimuli.FetchDrops() in bench.feed(stimuli.DropsWaiting())
 
 
 def test_a_full_worker_is_not_stuffed() -> None:

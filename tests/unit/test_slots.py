@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from regrow.actors.cache import CodeCache
 from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, Measure, NeedCode, Spawn, Steal
 from regrow.actors.judge import Judge, Usage
+from regrow.actors.kept import KEPT_BYTES
 from regrow.actors.limits import Limits
 from regrow.actors.outbox import Outbox
 from regrow.actors.output import (
@@ -144,6 +145,20 @@ def test_a_call_that_was_read_after_its_function_was_stolen_is_fed_again_and_cos
     assert not of(Deliver, again)
     slots.check()
     assert len(of(Deliver, slots.ended(0, [(4, VALUE), (5, VALUE), (6, VALUE)]))) == 3
+
+
+def test_nothing_is_started_while_too_much_waits_to_be_acknowledged() -> None:
+    slots = up(2)
+    slots.accept(tasks(4))
+    large = Ended(b"v" * KEPT_BYTES, None, 0.001)
+
+    assert not feeds(slots.ended(0, [(1, large)]))
+    assert not feeds(slots.ended(1, [(2, VALUE)]))
+    slots.check()
+    assert not slots.acknowledge([Lease(TaskId("t1"), 1)])
+
+    assert len(feeds(slots.acknowledge([Lease(TaskId("t0"), 1)]))) == 2
+    slots.check()
 
 
 OOM = Failure(FailureKind.OOM, "MemoryPressure", "no memory")

@@ -74,7 +74,7 @@ def make_app(settings: Settings, tree: Tree | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service, app.state.metrics = service, Metrics()
-    app.state.inflight = Inflight(settings.max_inflight_bytes)
+    app.state.inflight, app.state.waits = (Inflight(settings.max_inflight_bytes) for _ in range(2))
     app.state.letters = Letters(service, store)
     for router in (official, v1, letters.routes, event_routes.router, probes):
         app.include_router(router)
@@ -264,7 +264,7 @@ async def cancel_many(request: Request) -> Response:
 async def wait(request: Request) -> Response:
     """Those of many tasks that have ended, as soon as there are any, or after ``wait_s`` seconds."""
     asked = await _asked(request, schemas.Wait)
-    hold_of(request).release()  # ids are small, and wait long
+    hold_of(request).move_to(request.app.state.waits)
     records, unknown = await _service(request).ended([TaskId(task_id) for task_id in asked.task_ids], asked.wait_s)
     return body.results(request, views.Ended([views.task(record) for record in records], list(unknown)))
 

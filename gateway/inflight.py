@@ -8,6 +8,7 @@
 A body counts as it arrives, and one that says beforehand that it does not fit is refused before it is read. What is refused
 releases what it had, so that the others get through: however much is sent at once, some of it is always taken in. Whatever
 its size, a request that is alone is not refused: what one may have is bounded elsewhere (``body.limit_of``, ``MAX_ANSWER_BYTES``).
+Requests that wait for tasks to end are counted apart (``Hold.move_to``): they last long, and must not keep submits out.
 While it is worked on, a byte is in memory up to about four times: as it came, decoded, packed for the store, in a socket.
 """
 
@@ -48,6 +49,13 @@ class Hold:
         self.check(more_bytes)
         self.inflight.used_bytes += more_bytes
         self.held_bytes += more_bytes
+
+    def move_to(self, other: Inflight) -> None:
+        """Have all of it counted there.  Raises ApiError: busy."""
+        moved_bytes = self.held_bytes
+        self.release()
+        self.inflight = other
+        self.grow(moved_bytes)
 
     def release(self) -> None:
         """Nothing of it is here any more; twice does no harm."""

@@ -2,13 +2,17 @@
 
 import base64
 import json
+import os
 import statistics
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import dill
+import pytest
 import requests
 
 from regrow.actors.memory import resident_bytes
@@ -133,3 +137,59 @@ def test_twenty_hogs_in_a_budget_hurt_nobody_but_themselves(tmp_path: Path) -> N
         assert max(watch.used_bytes) < BUDGET + OVERSHOOT
         assert restarts(cluster) == before, "no part of the tree but slots has died"
         wait_until(lambda: events(cluster, "memory.pressure")[-1]["state"] == "ok", 10, "memory is not short any more")
+
+
+@contextmanager
+def memory_cgroup(limit_bytes: int) -> Iterator[Path]:
+    """A cgroup with a limit, v2 or v1; skips the test where none can be made."""
+    for mount, limit in (
+        (Path("/sys/fs/cgroup"), "memory.max"),
+        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+    ):
+        folder = mount / f"regrow-test-{os.getpid()}"
+        if not (mount / limit).exists() and not (mount / "cgroup.controllers").exists():
+            continue
+        try:
+            folder.mkdir()
+            (folder / limit).write_text(str(limit_bytes))
+        except OSError:
+            if folder.is_dir():
+                folder.rmdir()
+            continue
+        break
+    else:
+        pytest.skip("no memory cgroup can be made here: that takes root, and a writable /sys/fs/cgroup")
+    try:
+        yield folder
+    finally:
+        wait_until(lambda: not (folder / "cgroup.procs").read_text(), 20, "the cgroup is empty")
+        folder.rmdir()
+
+
+@pytest.mark.slow
+def test_twenty_hogs_in_a_real_cgroup_hurt_nobody_but_themselves(tmp_path: Path) -> None:
+    with memory_cgroup(BUDGET) as folder, cluster_in(folder, tmp_path / "data") as cluster:
+        before = restarts(cluster)
+        inside = set((folder / "cgroup.procs").read_text().split())
+        assert {str(node["pid"]) for node in cluster.nodes() if node["pid"]} <= inside
+
+        with Watch(cluster) as watch:
+            hogs, innocents = submit_all(cluster)
+            assert_all_is_well(cluster, hogs, innocents)
+
+        assert events(cluster, "task.shed"), "memory was short, and somebody was killed for it"
+        assert str(folder) in events(cluster, "memory.pressure")[0]["memory"]
+        assert watch.p99_s() < GATEWAY_P99_S
+        assert restarts(cluster) == before, "no part of the tree but slots has died"
+
+
+@contextmanager
+def cluster_in(folder: Path, data_dir: Path) -> Iterator[Cluster]:
+    """A tree that lives in a cgroup from its first moment: its root is there before it has started anything."""
+    cluster = Cluster(data_dir, "--workers", "2", "--slots", "2")
+    try:
+        (folder / "cgroup.procs").write_text(str(cluster.process.pid))
+        yield cluster.wait_ready()
+        assert cluster.stop() == 0, cluster.log_path.read_text()
+    finally:
+        cluster.kill()

@@ -125,5 +125,7 @@ def test_whoever_is_refused_makes_room_for_the_others() -> None:
     first.grow(500)
 
     assert inflight.used_bytes == 560
+    first.move_to(Inflight(100))
+    assert (inflight.used_bytes, first.inflight.used_bytes) == (0, 560)
     first.release()
-    assert inflight.used_bytes == 0
+    assert first.inflight.used_bytes == 0

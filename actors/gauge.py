@@ -7,7 +7,8 @@ nothing.
 from collections.abc import Callable
 from typing import Final
 
-from regrow.actors.memory import Memory, TreeMemory, ancestor, resident_bytes, surroundings
+from regrow.actors import meter
+from regrow.actors.memory import Memory, TreeMemory, ancestor, surroundings
 from regrow.actors.pressure import LOOK_S, Scale
 from regrow.actors.slots import Slots
 from regrow.actors.task import WorkerId
@@ -56,7 +57,7 @@ class Gauge:
 
     def _uses(self) -> list[Use]:
         return [
-            Use(job.task.task_id, job.task.attempt, max(0, resident_bytes(pid) - IDLE_SLOT_BYTES))
+            Use(job.task.task_id, job.task.attempt, max(0, meter.usage(pid).memory_bytes - IDLE_SLOT_BYTES))
             for number, job in self._slots.running()
             if (pid := self._pid_of(number)) is not None
         ]

@@ -4,8 +4,8 @@ Three sources. A configured budget is that of a whole tree on this machine: what
 a worker that was started by itself: its own and its slots'). Without one it is whatever leaves least: the limits of the
 cgroups that this process is in, and the machine itself.
 
-A process has what is resident and its own: ``resident - shared`` pages of /proc/PID/statm, so no file pages, and no page that
-was counted for another one. Of a cgroup, file pages that the kernel would give up at once (``inactive_file``) do not count.
+A process has what is resident and its own (``meter``): no file pages, and no page that was counted for another one. Of a
+cgroup, file pages that the kernel would give up at once (``inactive_file``) do not count.
 """
 
 import os
@@ -15,9 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
+from regrow.actors import meter
 from regrow.actors.pressure import Reading
 
-PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 UNLIMITED_BYTES: Final = 1 << 60  # a limit from here on is none; cgroup v1 says 2**63 or so
 CGROUPS: Final = Path("/sys/fs/cgroup")
 MEMINFO: Final = Path("/proc/meminfo")
@@ -43,7 +43,7 @@ class TreeMemory:
 
     def read(self) -> Reading:
         """What the whole tree has."""
-        return Reading(resident_bytes(self._root_pid), self._budget_bytes)
+        return Reading(meter.usage(self._root_pid).memory_bytes, self._budget_bytes)
 
 
 class Surroundings:
@@ -123,29 +123,9 @@ def machine(meminfo: str) -> Reading:
     return Reading(fields["MemTotal"] - fields["MemAvailable"], fields["MemTotal"])
 
 
-def resident_bytes(pid: int) -> int:
-    """What this process and all below it have; whoever ends meanwhile has nothing."""
-    total, pids = 0, [pid]
-    for one in pids:
-        with suppress(OSError):
-            pages = _read(f"/proc/{one}/statm").split()
-            total += max(0, int(pages[1]) - int(pages[2])) * PAGE_BYTES
-            for thread in os.listdir(f"/proc/{one}/task"):  # noqa: PTH208 (half the time of a Path's)
-                pids += map(int, _read(f"/proc/{one}/task/{thread}/children").split())
-    return total
-
-
-def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, 65536)
-    finally:
-        os.close(descriptor)
-
-
 def ancestor(generations: int) -> int:
     """The pid of this process's parent, of that one's parent, and so on; 0: itself."""
     pid = os.getpid()
     for _ in range(generations):
-        pid = int(_read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[1])
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return pid

@@ -15,7 +15,7 @@ import dill
 import pytest
 import requests
 
-from regrow.actors.memory import resident_bytes
+from regrow.actors.meter import usage
 from support.cluster import Cluster, running, text
 from support.waiting import wait_until
 
@@ -60,7 +60,7 @@ class Watch:
 
     def _weigh(self) -> None:
         while not self._over.wait(0.05):
-            self.used_bytes.append(resident_bytes(self._cluster.process.pid))
+            self.used_bytes.append(usage(self._cluster.process.pid).memory_bytes)
 
     def p99_s(self) -> float:
         return statistics.quantiles(self.answers_s, n=100)[98]
@@ -119,7 +119,7 @@ def assert_all_is_well(cluster: Cluster, hogs: list[str], innocents: list[str]) 
 
 def test_twenty_hogs_in_a_budget_hurt_nobody_but_themselves(tmp_path: Path) -> None:
     with running(tmp_path / "data", "--workers", "2", "--slots", "2", "--memory-budget-bytes", str(BUDGET)) as cluster:
-        idle_bytes = resident_bytes(cluster.process.pid)
+        idle_bytes = usage(cluster.process.pid).memory_bytes
         before = restarts(cluster)
         assert idle_bytes < 0.6 * BUDGET, "the tree leaves room for tasks"
 

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import urllib3
 
-from regrow.actors.memory import resident_bytes
+from regrow.actors.meter import usage
 from support.cluster import Cluster, running
 from support.waiting import wait_until
 
@@ -118,7 +118,7 @@ def tasks_of(cluster: Cluster, ids: list[str]) -> Iterator[dict[str, Any]]:
 def sizes(cluster: Cluster) -> dict[str, int]:
     """Bytes of gateway, dispatcher and workers, these with their slots. The store keeps what it is given, for a day."""
     nodes = [node for node in cluster.nodes() if node["role"] in {"gateway", "dispatcher", "worker"}]
-    return {node["path"]: resident_bytes(node["pid"]) for node in nodes}
+    return {node["path"]: usage(node["pid"]).memory_bytes for node in nodes}
 
 
 def deaths(cluster: Cluster) -> list[str]:

@@ -16,9 +16,9 @@ from regrow.actors.memory import (
     ancestor,
     cgroups_of,
     machine,
-    resident_bytes,
     surroundings,
 )
+from regrow.actors.meter import usage
 from regrow.actors.pressure import MIB
 
 PARENT = """
@@ -50,10 +50,10 @@ def family() -> Iterator[int]:
 
 def test_a_tree_has_what_all_its_processes_have_and_not_what_they_share() -> None:
     with family() as pid:
-        assert 64 * MIB < resident_bytes(pid) < 100 * MIB
+        assert 64 * MIB < usage(pid).memory_bytes < 100 * MIB
         reading = TreeMemory("it", pid, 512 * MIB).read()
         assert (reading.budget_bytes, reading.used_bytes > 64 * MIB) == (512 * MIB, True)
-    assert resident_bytes(pid) == 0, "who has ended has nothing"
+    assert usage(pid).memory_bytes == 0, "who has ended has nothing"
 
 
 def test_an_ancestor_is_found_by_generations() -> None:

@@ -21,7 +21,7 @@ of its end (a worker's words arrive in order), from anybody after AGAIN_S.
 Memories are told apart by ``Hello.memory``: a machine, a cgroup, or a tree with a budget of its own.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -31,10 +31,10 @@ from regrow.actors.events import Event
 from regrow.actors.leases import allowed
 from regrow.actors.limits import NO_LIMITS, Limits
 from regrow.actors.placement import Lease, Seat, Seats
-from regrow.actors.stimuli import Effect, Fields, Report, Send
-from regrow.actors.task import Failure, FailureKind
+from regrow.actors.stimuli import Effect, Fields, Report
+from regrow.actors.task import Failure, FailureKind, WorkerId
 from regrow.actors.wire import Lease as Name
-from regrow.actors.wire import Level, Pressure, Recall, Shed, TaskToRun
+from regrow.actors.wire import Level, Pressure, Recall, Shed, TaskToRun, ToWorker
 
 MIB: Final = 2**20
 LOOK_S: Final = 0.1  # between looks at memory
@@ -120,10 +120,11 @@ class Killing(NamedTuple):
 
 @dataclass(slots=True)
 class Pressures:
-    """The memories of all workers.  ``effects`` is shared with its owner.  Times are monotonic seconds."""
+    """The memories of all workers.  ``effects`` is shared with its owner, ``send`` its own.  Times are monotonic seconds."""
 
     seats: Seats
     effects: list[Effect]
+    send: Callable[[WorkerId, ToWorker], None]
     _known: dict[str, Level] = field(default_factory=dict)  # memories that are not OK
     _killings: dict[str, Killing] = field(default_factory=dict)
 
@@ -176,7 +177,7 @@ class Pressures:
     def _call_back(self, memory: str) -> None:
         for seat in self._of(memory):
             if seat.unstarted():
-                self.effects.append(Send(seat.hello.worker, Recall(seat.unstarted())))
+                self.send(seat.hello.worker, Recall(seat.unstarted()))
 
     def _is_news(self, seat: Seat, now: float) -> bool:
         last = self._killings.get(seat.hello.memory)
@@ -191,7 +192,7 @@ class Pressures:
             return
         seat, lease, used_bytes = found
         self._killings[memory] = Killing(lease, now)
-        self.effects.append(Send(seat.hello.worker, Shed(Name(lease.task_id, lease.attempt))))
+        self.send(seat.hello.worker, Shed(Name(lease.task_id, lease.attempt)))
         fields: Fields = {
             "task": lease.task_id,
             "attempt": lease.attempt,

@@ -56,7 +56,7 @@ class Reception:
     _liveness: Liveness = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pressures = Pressures(self.leases.seats, self.effects)
+        self.pressures = Pressures(self.leases.seats, self.effects, self.send)
         self._liveness = Liveness(self.identity.heartbeat)
 
     def hear(self, said: WorkerSaid, now: float) -> None:

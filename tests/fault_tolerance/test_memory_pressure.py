@@ -139,6 +139,49 @@ def test_twenty_hogs_in_a_budget_hurt_nobody_but_themselves(tmp_path: Path) -> N
         wait_until(lambda: events(cluster, "memory.pressure")[-1]["state"] == "ok", 10, "memory is not short any more")
 
 
+def test_nothing_new_is_started_while_memory_is_short_and_all_of_it_afterwards(tmp_path: Path) -> None:
+    gate, witness = tmp_path / "gate", tmp_path / "witness"
+
+    def fill_until(size: int, gate: str) -> int:
+        """Takes memory, and keeps it until the gate is there."""
+        import time
+        from pathlib import Path
+
+        taken = b"x" * size
+        while not Path(gate).exists():
+            time.sleep(0.01)
+        return len(taken)
+
+    def note(path: str) -> None:
+        with open(path, "a") as file:
+            file.write("ran\n")
+
+    with running(tmp_path / "data", "--workers", "2", "--slots", "2", "--memory-budget-bytes", str(BUDGET)) as cluster:
+        fill_id, note_id = cluster.register(fill_until), cluster.register(note)
+        size = int(0.85 * BUDGET) - usage(cluster.process.pid).memory_bytes  # high from 80 % on, critical from 90 %
+        held = cluster.submit(fill_id, size, str(gate))
+        wait_until(lambda: "high" in [it["state"] for it in events(cluster, "memory.pressure")], 20, "memory is short")
+
+        notes = [cluster.submit(note_id, str(witness)) for _ in range(4)]
+        beats = {it["worker_id"]: it["last_beat"] for it in cluster.get("/v1/workers").json()["workers"]}
+        wait_until(
+            lambda: all(
+                it["last_beat"] > beats[it["worker_id"]] + 1.5 for it in cluster.get("/v1/workers").json()["workers"]
+            ),
+            20,
+            "two beats of every worker",
+        )
+        assert not witness.exists(), "three slots are idle, and nothing is started"
+        assert {cluster.task(task_id)["status"] for task_id in notes} == {"QUEUED"}
+
+        gate.touch()
+        assert cluster.value(held) == size
+        for task_id in notes:
+            cluster.value(task_id)
+        assert witness.read_text() == "ran\n" * 4
+        assert not events(cluster, "task.shed"), "there was no need to kill anybody"
+
+
 @contextmanager
 def memory_cgroup(limit_bytes: int) -> Iterator[Path]:
     """A cgroup with a limit, v2 or v1; skips the test where none can be made."""

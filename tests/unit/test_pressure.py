@@ -167,6 +167,20 @@ def test_what_has_ended_meanwhile_and_what_high_pressure_names_is_not_killed() -
     assert not shed(bench.say("a", wire.Done([outcome(1)]), short(Level.CRITICAL, t1=100)))
 
 
+def test_what_is_said_of_memory_is_counted_like_every_message() -> None:
+    bench = busy(1, slots=1)
+    bench.say("a", wire.Done([outcome(1)]))
+    bench.give(2, 3, 4, to="a", left=5)
+    bench.say("a", short(Level.CRITICAL, t2=100))
+    assert sent(bench.effects, wire.Recall)
+    assert sent(bench.effects, wire.Shed)
+
+    [(_, reflect)] = sent(bench.say("a", wire.Beat(1)), wire.Reflect)
+
+    said = [it for it in bench.effects if isinstance(it, stimuli.Send) and not isinstance(it.message, wire.Reflect)]
+    assert reflect.sent == len(said)
+
+
 def test_the_victim_is_chosen_among_all_workers_of_the_memory() -> None:
     bench = busy(1)
     bench.say("b", hello("b", memory="m"))

@@ -20,7 +20,7 @@ class Inbox:
         self._loop = loop
         self._jobs: dict[str, Waiter] = {}
         self._polls = Polls()
-        self._calls: dict[asyncio.Task[bool], Poll] = {}
+        self._calls: dict[asyncio.Task[list[str]], Poll] = {}
         self._is_closed = False
 
     def add(self, accepted: list[tuple[str, Job]]) -> None:
@@ -51,17 +51,12 @@ class Inbox:
             if poll is late:
                 call.cancel()
 
-    async def _wait(self, poll: Poll) -> bool:
-        """One call; did it bring anything?"""
-        ended: list[str] = []
+    async def _wait(self, poll: Poll) -> list[str]:
+        """One call; the ids that need not be asked after again."""
         try:
-            ended = self._take(await self._call(poll))
+            return self._take(await self._call(poll))
         except ClientError as error:
-            ended = self._fail(poll, error)
-        finally:  # also when it is interrupted
-            self._drop_unwanted(poll)
-            self._polls.returned(poll, ended)
-        return bool(ended)
+            return self._fail(poll, error)
 
     def _fail(self, poll: Poll, error: ClientError) -> list[str]:
         fail_all([job for task_id in poll.ids if (job := self._jobs.pop(task_id, None))], error)
@@ -92,17 +87,22 @@ class Inbox:
                 del self._jobs[task_id]
                 self._polls.forget(task_id)
 
-    def _waited(self, call: "asyncio.Task[bool]") -> None:
+    def _waited(self, call: "asyncio.Task[list[str]]") -> None:
+        """However a call ended, its ids are free again; here, since one that is broken off at once never runs at all."""
         poll = self._calls.pop(call)
+        ended = self._ended(call, poll)
+        self._drop_unwanted(poll)
+        self._polls.returned(poll, ended)
         if call.cancelled():
             self._watch()
-            return
+        else:
+            self._loop.call_later(self._polls.linger_s(was_empty=not ended), self._watch)
+
+    def _ended(self, call: "asyncio.Task[list[str]]", poll: Poll) -> list[str]:
+        if call.cancelled():
+            return []
         error = call.exception()
-        if error is not None:
-            for task_id in self._fail(poll, bug(error)):
-                self._polls.forget(task_id)
-        brought_anything = error is None and call.result()
-        self._loop.call_later(self._polls.linger_s(was_empty=not brought_anything), self._watch)
+        return call.result() if error is None else self._fail(poll, bug(error))
 
     async def close(self) -> None:
         """Ask no more.  Jobs whose tasks have not ended fail with ClientClosed."""

@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 
 from regrow.gateway import transport
+from regrow.gateway.answers import TaskRequest
+from regrow.gateway.async_client import Session
+from regrow.gateway.async_task import AsyncJob
 from regrow.gateway.client import (
     AsyncClient,
     Client,
@@ -205,6 +208,25 @@ def test_a_short_task_is_heard_of_while_long_ones_occupy_all_polls(gateway: Smal
     assert gateway.polls <= 4
     gateway.release()
     assert [future.result(10) for future in long] == [number * number for number in range(12)]
+
+
+def test_a_wait_that_is_broken_off_before_it_has_begun_is_begun_again(gateway: SmallGateway, client: Client) -> None:
+    gateway.is_holding = True
+    ids = [client.submit(square, number) for number in range(8)]
+    wait_until(lambda: all(future.task_id for future in ids), within=10, what="all accepted")
+
+    async def ended() -> list[Any]:
+        session = Session(gateway.url, 10.0)
+        jobs = [AsyncJob("known", b"", TaskRequest("", b"", "")) for _ in ids]
+        for future, job in zip(ids, jobs, strict=True):
+            session.inbox.add([(future.task_id, job)])  # more polls than may be under way, before any has taken a step
+        gateway.release()
+        try:
+            return await asyncio.wait_for(asyncio.gather(*(job.ended for job in jobs)), 10)
+        finally:
+            await session.close()
+
+    assert asyncio.run(ended()) == [number * number for number in range(8)]
 
 
 # Faults

@@ -249,6 +249,21 @@ def by_a_delay(scene: Scene, arm: Arm) -> None:
     scene.submit(2, delay_s=0.3)
 
 
+def by_a_shortage_of_memory(scene: Scene, arm: Arm) -> None:
+    """A worker of a memory of its own has a task that has taken all of it."""
+    scene.submit(2, gate=scene.other_gate)
+    scene.wait_started(scene.tree.slots)
+    with ScriptedWorker(scene.tree.endpoint, "short", slots=1) as short:
+        short.hello()
+        scene.submit(1)
+        [task] = short.tasks(1)
+        arm()
+        use = wire.Use(task.task_id, task.attempt, 1 << 30)
+        short.say(wire.Pressure(wire.Level.CRITICAL, 1 << 30, 1 << 30, [use]))
+        wait_until(scene.tree.fired, PATIENCE_S, "its task is to be killed")
+    scene.other_gate.touch()
+
+
 def by_the_end_of_orphans(scene: Scene, arm: Arm) -> None:
     """It is killed between a claim and the workers; the next one gives back what nobody has, and dies over it."""
     scene.tree.arm("claim.after")
@@ -306,6 +321,7 @@ WAYS: dict[str, Way] = {
     "send.reflect": by_work,
     "send.refused": by_a_misfit,
     "send.run": by_work,
+    "send.shed": by_a_shortage_of_memory,
     "send.welcome": by_a_crash,
     "send.who_are_you": by_a_stranger,
     "settle": by_work,

@@ -25,8 +25,9 @@ TASK_S = 0.005  # a task sleeps: so the slots are what is short, and not the pro
 BATCH = 25  # tasks per submit
 SENDERS = 8
 PROMISE = 0.9  # of the peak, at twice the load
-SLACK = 0.1  # of it, for what else runs on this machine
-QUEUE_SLACK = 2.0  # a full queue is worked off in MAX_QUEUED / peak; on a loaded machine in this many times that
+ALONE = 0.1  # slack, of it, where nothing else runs on this machine: pytest -m slow -n0
+IN_COMPANY = 0.4  # the same beside other tests, which come and go: a collapse is seen all the same
+QUEUE_SLACK = 3.0  # a full queue is worked off in MAX_QUEUED / peak; on a loaded machine in this many times that
 GROWTH_BYTES = 24 * 2**20  # of any one process while it is overloaded
 MSGPACK = {"Content-Type": "application/msgpack", "Accept": "application/msgpack"}
 DEATHS = ("worker.lost", "child.down", "child.overdue", "dispatcher.lost", "store.lost", "gateway.error")
@@ -141,7 +142,7 @@ def small_tree(tmp_path: Path) -> Iterator[tuple[Cluster, str]]:
         yield cluster, function_id
 
 
-def overload(cluster: Cluster, function_id: str, for_s: float) -> None:
+def overload(cluster: Cluster, function_id: str, for_s: float, slack: float) -> None:
     """The peak, twice the peak, the peak again; and everything that is promised of it."""
     before_per_s = peak_per_s(cluster, function_id)
     flood = Flood(cluster.url, body_of(function_id, BATCH), 2 * before_per_s)
@@ -161,7 +162,7 @@ def overload(cluster: Cluster, function_id: str, for_s: float) -> None:
     p99_s = statistics.quantiles(waited_s, n=100)[98]
     growth = {path: large[path] - small[path] for path in small}
     assert flood.offered_per_s(for_s) > 1.8 * before_per_s, "the load was offered"
-    assert done_per_s >= (PROMISE - SLACK) * sustained_per_s
+    assert done_per_s >= (PROMISE - slack) * sustained_per_s
     assert set(flood.answers) == {(200, None), (429, "1")}, "who is refused is told when to come back"
     assert p99_s < QUEUE_SLACK * MAX_QUEUED / sustained_per_s
     assert flood.slowest_s < 5, "nobody waits for being refused"
@@ -171,10 +172,10 @@ def overload(cluster: Cluster, function_id: str, for_s: float) -> None:
 
 def test_at_twice_the_load_as_much_is_done_and_the_rest_is_refused(tmp_path: Path) -> None:
     with small_tree(tmp_path) as (cluster, function_id):
-        overload(cluster, function_id, for_s=8)
+        overload(cluster, function_id, for_s=8, slack=IN_COMPANY)
 
 
 @pytest.mark.slow
 def test_so_it_stays_for_a_minute(tmp_path: Path) -> None:
     with small_tree(tmp_path) as (cluster, function_id):
-        overload(cluster, function_id, for_s=60)
+        overload(cluster, function_id, for_s=60, slack=ALONE)

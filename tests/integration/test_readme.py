@@ -88,6 +88,12 @@ def test_the_python_tour_prints_what_its_comments_promise(cluster: Cluster, tmp_
     assert error.startswith("ZeroDivisionError(")
 
 
+def test_the_terms_of_the_tour_hold(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "terms.py").write_text(here(block("python", "Retry("), cluster))
+
+    assert run([sys.executable, "terms.py"], cwd=tmp_path) == "timed_out\n"
+
+
 def test_the_curl_tour_ends_with_the_doubled_number(cluster: Cluster, tmp_path: Path, path_with_curl: str) -> None:
     code = here(block("console", "curl"), cluster)
     environment = os.environ | {"PATH": path_with_curl}
@@ -128,7 +134,7 @@ def test_the_settings_table_has_every_flag_of_up_with_its_default() -> None:
     assert set(documented) == flags == set(Settings.__struct_fields__) - ONLY_BY_ENVIRONMENT
     for name in flags - {"data_dir"}:
         value = getattr(defaults, name)
-        shown = "" if value == () else f"{value:g}" if isinstance(value, float) else str(value)
+        shown = "" if value in ((), None) else f"{value:g}" if isinstance(value, float) else str(value)
         assert documented[name] == shown, name
 
 

@@ -136,3 +136,12 @@ def test_every_file_that_is_named_exists() -> None:
             file = ROOT / name if "/" in name else folder / name
             assert file.exists(), f"{name} in: {line}"
             folder = file.parent
+
+
+def test_every_test_that_a_claim_names_is_there() -> None:
+    named = re.findall(r"`(\w+/test_\w+\.py)::(\*|\w+)`", (ROOT / "docs" / "claims.md").read_text())
+    assert len(named) > 80
+
+    for file, test in named:
+        text = (ROOT / "tests" / file).read_text()
+        assert test == "*" or f"def {test}(" in text, f"{file}::{test}"

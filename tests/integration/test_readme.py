@@ -134,8 +134,16 @@ def test_the_settings_table_has_every_flag_of_up_with_its_default() -> None:
     assert set(documented) == flags == set(Settings.__struct_fields__) - ONLY_BY_ENVIRONMENT
     for name in flags - {"data_dir"}:
         value = getattr(defaults, name)
-        shown = "" if value in ((), None) else f"{value:g}" if isinstance(value, float) else str(value)
-        assert documented[name] == shown, name
+        assert documented[name] == shown(value), name
+
+
+def shown(value: object) -> str:
+    """As the table has it."""
+    if value == ():
+        return ""
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def test_the_data_directory_is_where_the_table_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def _panel(panel: Panel, y: int) -> str:
         parts.append(f'<path d="M{LEFT} {up(percent):.1f}H{WIDTH - 24}" stroke="#ddd"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{up(percent) + 4:.1f}" text-anchor="end">{percent} %</text>')
     for tick in _ticks(low, high):
-        label = f'<text x="{across(tick):.1f}" y="{y + HEIGHT - 20}" text-anchor="middle">{tick:,.0f} ms</text>'
+        label = f'<text x="{across(tick):.1f}" y="{y + HEIGHT - 20}" text-anchor="middle">{tick:,g} ms</text>'
         parts.append(label)
     if panel.promise_ms is not None:
         x = across(panel.promise_ms)

@@ -1,40 +1,15 @@
 """The record of moves: written by the scripts themselves, bounded, in step with what they do."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from regrow.actors import keys
 from regrow.actors.happenings import ChildEvent, Entry, Event, TaskEvent, encode_child
 from regrow.actors.records import Share
 from regrow.actors.store import Store
 from regrow.actors.task import Settlement
 from support.tasks import WORKER, claim, crash, given_back, lost, register, submit, success
-from support.valkey import Valkey, valkey_server
+from support.valkey import Valkey
 
 KEPT = 10_000  # entries; the server trims whole nodes of 100
 MOVES_PER_ENTRY = 64
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with valkey_server(tmp_path_factory.mktemp("store")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: Valkey) -> Valkey:
-    with running.client() as client:
-        client.flushall()
-        client.config_set("maxmemory", 0)
-    return running
-
-
-@pytest.fixture
-def store(server: Valkey) -> Iterator[Store]:
-    store = Store.connect(server.url)
-    yield store
-    store.close()
 
 
 def entries(server: Valkey) -> list[list[Event]]:

@@ -1,7 +1,7 @@
 """The store's moves on a real server: claims, settlements, limits, and what a repeated call does."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -25,29 +25,9 @@ from regrow.actors.task import (
 )
 from regrow.actors.wire import BATCH_TASKS
 from support.tasks import claim, crash, digest_of, failure, given_back, lost, read, register, submit, success
-from support.valkey import Valkey, valkey_server
+from support.valkey import Valkey
 
 A, B = WorkerId("a@h/1"), WorkerId("b@h/2")
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with valkey_server(tmp_path_factory.mktemp("store")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: Valkey) -> Valkey:
-    with running.client() as client:
-        client.flushall()
-    return running
-
-
-@pytest.fixture
-def store(server: Valkey) -> Iterator[Store]:
-    store = Store.connect(server.url)
-    yield store
-    store.close()
 
 
 def test_the_scripts_know_the_same_moves_as_the_state_table(server: Valkey) -> None:

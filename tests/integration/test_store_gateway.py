@@ -3,7 +3,6 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -27,28 +26,8 @@ from regrow.actors.task import (
 )
 from regrow.runtime.errors import StoreError
 from support.tasks import ask, claim, crash, digest_of, failure, given_back, lost, read, register, submit, success
-from support.valkey import Valkey, valkey_server
+from support.valkey import Valkey
 from support.waiting import wait_until
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with valkey_server(tmp_path_factory.mktemp("store")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: Valkey) -> Valkey:
-    with running.client() as client:
-        client.flushall()
-    return running
-
-
-@pytest.fixture
-def store(server: Valkey) -> Iterator[Store]:
-    store = Store.connect(server.url)
-    yield store
-    store.close()
 
 
 def function(name: str, registered_at: float = 1.0) -> FunctionRecord:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Iterator
 
 import pytest
 
@@ -30,30 +29,10 @@ from regrow.actors.task import (
     Verdict,
 )
 from support.tasks import ask, claim, crash, failure, lost, read, register, submit, success
-from support.valkey import Valkey, valkey_server
+from support.valkey import Valkey
 from support.waiting import wait_until
 
 DAY = 86_400.0
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with valkey_server(tmp_path_factory.mktemp("store")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: Valkey) -> Valkey:
-    with running.client() as client:
-        client.flushall()
-    return running
-
-
-@pytest.fixture
-def store(server: Valkey) -> Iterator[Store]:
-    store = Store.connect(server.url)
-    yield store
-    store.close()
 
 
 def function(url: str, code: bytes = b"code", **fields: object) -> FunctionId:

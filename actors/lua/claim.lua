@@ -28,14 +28,15 @@ local answer = {0}
 
 local retention = tonumber(ARGV[#ARGV])
 local now = now_ms()
+local now_text = string.format("%.0f", now) -- numbers are turned into text anew by each command
 local FACTS = {"owner", "worker", "params", unpack(SEALED)}
 
 local function add(id, attempt, worker, task)
   local left = task.deadline and math.max(0, (number(task.deadline) or 0) - now) or ""
-  for _, value in ipairs({id, attempt, worker, task.digest, task.params or "", task.sum or "", task.limit or "",
-      task.terms or "", task.limits or "", left}) do
-    answer[#answer + 1] = value
-  end
+  local n = #answer
+  answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4], answer[n + 5] = id, attempt, worker, task.digest, task.params or ""
+  answer[n + 6], answer[n + 7], answer[n + 8] = task.sum or "", task.limit or "", task.terms or ""
+  answer[n + 9], answer[n + 10] = task.limits or "", left
 end
 
 local function waiting()
@@ -108,7 +109,7 @@ local function take(id, key, task, share)
   local attempt = task.attempt + 1
   if #taken == 0 then redis.call("DEL", memo) end -- a first write that frees: the rest then passes at the memory limit too
   redis.call("HSET", key, "status", MOVES.QUEUED.claim, "attempt", attempt, "owner", dispatcher, "worker", workers[share],
-    "started", now, "inherited", 0)
+    "started", now_text, "inherited", "0")
   add(id, attempt, workers[share], task)
   bytes = bytes + task.size
   taken[#taken + 1] = id

@@ -97,6 +97,13 @@ def events(cluster: Cluster, name: str) -> list[dict[str, Any]]:
     return [event for event in found if event["event"] == name]
 
 
+@pytest.fixture(autouse=True)
+def as_users_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To measure coverage takes memory of its own in each process."""
+    for name in [name for name in os.environ if name.startswith("COVERAGE")]:
+        monkeypatch.delenv(name)
+
+
 def restarts(cluster: Cluster) -> dict[str, tuple[int, int]]:
     """Pid and restarts of every process but the slots."""
     return {node["path"]: (node["pid"], node["restarts"]) for node in cluster.nodes() if node["role"] != "slot"}

@@ -235,7 +235,8 @@ class AsyncStore:
             ]
         )
         held = await self._values([("HLEN", keys.leases(name.decode(errors="replace"))) for name in holders])
-        return readings.counts_of(counters, int(queued), int(scheduled), sum(held))
+        frames = sum(one.damaged_frames for one in await self.dispatchers())
+        return readings.counts_of(counters, int(queued), int(scheduled), sum(held), frames)
 
     async def endings(self) -> AsyncGenerator[list[TaskId] | Reconnected]:
         """Endless: ids of tasks that ended, and a mark after each (re)connect.  Close it with ``aclosing``."""

@@ -259,6 +259,7 @@ class Dispatcher(Actor[DispatcherArguments, News]):
             mode=arguments.mode,
             endpoint=self._router.address,
             started_at=self._started_at,
+            damaged_frames=self._tally.totals.get(events.Event.FRAME_DROPPED, 0),
         )
         self._store.ask(Pulse(record, workers))
 

@@ -46,6 +46,8 @@ class Counts(msgspec.Struct, frozen=True):
     requeued: dict[str, int]
     stale_results: int
     vanished: int
+    damaged_records: int = 0
+    damaged_frames: int = 0  # dropped by the dispatchers that there are, since the start of each
 
 
 TASK_FIELDS: Final = ("function", "status", "submitted", "finished", "history", "attempt", "worker", "started", "kind")
@@ -145,7 +147,7 @@ def workers_of(blob: bytes) -> list[WorkerRecord]:
         return []
 
 
-def counts_of(counters: dict[bytes, bytes], queued: int, scheduled: int, running: int) -> Counts:
+def counts_of(counters: dict[bytes, bytes], queued: int, scheduled: int, running: int, damaged_frames: int) -> Counts:
     """From the hash of counters; ``queued`` is the length of the queue, with its ghosts."""
     totals = {name.decode(errors="replace"): _number(number) for name, number in counters.items()}
     return Counts(
@@ -158,6 +160,8 @@ def counts_of(counters: dict[bytes, bytes], queued: int, scheduled: int, running
         requeued=_under("requeued:", totals),
         stale_results=totals.get("stale_results_total", 0),
         vanished=totals.get("vanished", 0),
+        damaged_records=totals.get("damaged_records_total", 0),
+        damaged_frames=damaged_frames,
     )
 
 

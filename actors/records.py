@@ -101,6 +101,7 @@ class DispatcherRecord(msgspec.Struct, frozen=True):
     started_at: float
     last_beat: float = 0.0
     is_alive: bool = False
+    damaged_frames: int = 0  # of workers, dropped since its start
 
 
 encode_options = msgspec.msgpack.Encoder().encode

@@ -8,6 +8,8 @@ regrow_tasks_ended_total               counter    by ``outcome``: "completed" or
 regrow_tasks_requeued_total            counter    by ``move``: crash, lose_worker, give_back
 regrow_stale_results_total             counter    outcomes refused because their attempt was no longer current
 regrow_vanished_tasks_total            counter    records that were gone when their outcome came
+regrow_damaged_records_total           counter    tasks ended because their records made no sense
+regrow_damaged_frames_total            counter    of workers, dropped by the dispatchers that there are
 regrow_workers, regrow_slots,          gauge      registered workers, their slots, and the slots at work
 regrow_slots_busy
 regrow_http_requests_total             counter    by ``method``, ``route`` and ``status``
@@ -91,6 +93,8 @@ def _of_counts(counts: Counts) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "regrow_vanished_tasks", "Records that were gone when their outcome came", counts.vanished
     )
+    yield CounterMetricFamily("regrow_damaged_records", "Tasks whose records made no sense", counts.damaged_records)
+    yield CounterMetricFamily("regrow_damaged_frames", "Damaged frames of workers", counts.damaged_frames)
     ended = {"completed": counts.completed, **counts.failed}
     yield _labelled("regrow_tasks_ended", "Ended tasks", "outcome", ended)
     yield _labelled("regrow_tasks_requeued", "Tasks queued again", "move", counts.requeued)

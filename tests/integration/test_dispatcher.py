@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from regrow.actors import wire
+from regrow.actors.astore import AsyncStore
 from regrow.actors.task import State, TaskId, TaskRecord
 from regrow.actors.wire import Lease, Mode, TaskToRun
 from support.lone_dispatcher import LoneDispatcher, ScriptedWorker, lone_dispatcher
@@ -249,6 +250,13 @@ def test_workers_are_listed_in_the_store(server: Valkey, worker: ScriptedWorker)
     assert abs(record.last_beat - time.time()) < 5
     [listed] = ask(server.url, lambda store: store.dispatchers())
     assert listed.is_alive
+
+
+def test_damaged_frames_are_counted_where_everybody_can_see(server: Valkey, worker: ScriptedWorker) -> None:
+    for _ in range(3):
+        worker.send_frame(b"no message")
+
+    wait_until(lambda: ask(server.url, AsyncStore.counts).damaged_frames == 3, within=5, what="all three are counted")
 
 
 def test_a_stopping_dispatcher_waits_for_running_tasks_and_takes_its_leave(

@@ -442,6 +442,7 @@ def test_a_record_that_makes_no_sense_ends_its_task_and_no_other(server: Valkey,
     record = read(server.url, damaged)[0]
     assert record.failure is not None
     assert (record.status, record.failure.kind) == (State.FAILED, FailureKind.CORRUPT_PAYLOAD)
+    assert ask(server.url, AsyncStore.counts).damaged_records == 1
 
 
 def test_a_value_that_is_not_the_one_that_was_stored_is_no_value(server: Valkey, store: Store) -> None:

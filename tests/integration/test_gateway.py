@@ -402,9 +402,16 @@ def test_waiting_for_many_answers_with_those_that_have_ended(door, hand):
     ended = hand.complete(b"N.", count=2)
 
     answer = door.post("/v1/tasks/wait", {"task_ids": [*ids, STRANGER], "wait_s": 5}).json()
-
-    assert sorted(task["task_id"] for task in answer["tasks"]) == sorted(ended)
     assert answer["unknown"] == [STRANGER]
+    seen = {task["task_id"] for task in answer["tasks"]}
+    while len(seen) < len(
+        ended
+    ):  # word of an end may come a moment after the end, and the stranger is answered at once
+        answer = door.post("/v1/tasks/wait", {"task_ids": sorted(set(ids) - seen), "wait_s": 5}).json()
+        assert answer["tasks"]
+        seen |= {task["task_id"] for task in answer["tasks"]}
+
+    assert seen == set(ended)
 
 
 def test_a_large_result_comes_alone_and_the_others_with_the_next_answer(door, hand):

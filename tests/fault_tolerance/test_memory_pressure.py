@@ -24,9 +24,8 @@ BUDGET = 512 * MIB
 HOGS, HOG_BYTES, STEP_BYTES, HOLD_S = 20, 200 * 10**6, 10 * 10**6, 0.3
 INNOCENTS = 40
 GATEWAY_P99_S = 1.0  # the promise
-OVERSHOOT = (
-    128 * MIB
-)  # four tasks, which take up to 10 MB each 20 ms, for a look (0.1 s) and a kill on a loaded machine
+# Four tasks, which take up to 10 MB each 20 ms, for a look (0.1 s) and a kill; both come late where other tests run beside this one.
+OVERSHOOT = 256 * MIB
 ALL_ENDED_S = 240.0  # three kills per hog with delays of 1 s and 2 s; a hog that fits is alone for a second
 
 

@@ -11,10 +11,9 @@ from redis import asyncio as redis
 from redis.exceptions import RedisError
 
 from regrow.actors import keys
-from regrow.actors.astore import connected, translated
+from regrow.actors.astore import client_of, connected, translated
 from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s
 from regrow.actors.happenings import WHOLE, Entry, Place
-from regrow.runtime.errors import ConfigError
 
 PAGE: Final = 200  # entries that are read at once
 CONNECTIONS: Final = 8  # for pages; a call above that waits for a free one
@@ -30,13 +29,7 @@ class Annals:
     @classmethod
     def connect(cls, url: str) -> Self:
         """Nothing is sent yet.  Raises ConfigError for a URL that is none."""
-        try:
-            pool = redis.BlockingConnectionPool.from_url(
-                url, max_connections=CONNECTIONS, timeout=TIMEOUT_S, **options(TIMEOUT_S)
-            )
-        except ValueError as error:
-            raise ConfigError(f"--redis-url: {error}") from None
-        return cls(url, redis.Redis.from_pool(pool))
+        return cls(url, client_of(url, CONNECTIONS, TIMEOUT_S))
 
     async def close(self) -> None:
         """Close every connection."""

@@ -47,6 +47,17 @@ def translated() -> Iterator[None]:
         yield
 
 
+def client_of(url: str, connections: int, timeout_s: float) -> redis.Redis:
+    """A client with so many connections; a call above that waits for a free one.  Raises ConfigError for a URL that is none."""
+    try:
+        pool = redis.BlockingConnectionPool.from_url(
+            url, max_connections=connections, timeout=timeout_s, **options(timeout_s)
+        )
+    except ValueError as error:
+        raise ConfigError(f"--redis-url: {error}") from None
+    return redis.Redis.from_pool(pool)
+
+
 class Reconnected(msgspec.Struct, frozen=True):
     """The subscription has begun (anew): endings may have been missed, so whoever waits should read again."""
 
@@ -61,13 +72,7 @@ class AsyncStore:
     @classmethod
     def connect(cls, url: str, timeout_s: float = TIMEOUT_S) -> Self:
         """A store at ``redis://``, ``rediss://`` or ``unix://``; nothing is sent yet.  Raises ConfigError for another URL."""
-        try:
-            pool = redis.BlockingConnectionPool.from_url(
-                url, max_connections=CONNECTIONS, timeout=timeout_s, **options(timeout_s)
-            )
-        except ValueError as error:
-            raise ConfigError(f"--redis-url: {error}") from None
-        return cls(url, redis.Redis.from_pool(pool))
+        return cls(url, client_of(url, CONNECTIONS, timeout_s))
 
     async def close(self) -> None:
         """Close every connection."""

@@ -18,7 +18,7 @@ from regrow.runtime.errors import RegrowError
 from regrow.runtime.host import failure
 from regrow.runtime.link import Dealer
 from regrow.runtime.mailbox import timeout_of
-from regrow.runtime.process import Start
+from regrow.runtime.process import Start, hold_stop_signals
 from regrow.runtime.spec import ExitReason
 from regrow.runtime.wire import Call, Cast, Down, FromChild, Letter, Stop
 
@@ -77,9 +77,8 @@ class AsyncHost(Desk):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.remove_signal_handler(number)
         if self._dealer is not None:
+            hold_stop_signals()
             self._loop.remove_reader(self._dealer.fileno())
             self._dealer.close(LAST_WORDS_S)
 

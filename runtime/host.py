@@ -22,7 +22,7 @@ from regrow.runtime.events import Event
 from regrow.runtime.link import Dealer, connect_dealer
 from regrow.runtime.loop import Loop, signals_of
 from regrow.runtime.mailbox import timeout_of
-from regrow.runtime.process import Start, link_identity
+from regrow.runtime.process import Start, hold_stop_signals, link_identity
 from regrow.runtime.spec import ExitReason, ReasonKind
 from regrow.runtime.wire import Call, Cast, Down, Stop
 
@@ -46,7 +46,10 @@ class Host(Desk):
             stack.callback(self._close)
             taken = (signal.SIGTERM, signal.SIGINT, *self._class.signals)
             stack.enter_context(signals_of(self.loop, taken, self._signalled))
-            return self._finish(self._live())
+            reason = self._finish(self._live())
+            if self._dealer is not None:
+                hold_stop_signals()
+            return reason
 
     def _live(self) -> ExitReason:
         try:

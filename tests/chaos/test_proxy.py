@@ -208,7 +208,7 @@ def test_a_reset_ends_every_connection_and_refuses_new_ones_until_it_is_healed(p
         with proxy.fault(Reset()):
             with pytest.raises(ConnectionResetError):
                 connection.recv(1)
-            with client(proxy) as refused, pytest.raises(ConnectionResetError):
+            with pytest.raises(ConnectionResetError), client(proxy) as refused:
                 refused.recv(1)
 
     with client(proxy) as connection:

@@ -7,7 +7,6 @@ A bare run takes each victim and signal once, in the mode and phase that ``MATRI
 """
 
 import signal
-import socket
 import threading
 import time
 import uuid
@@ -17,7 +16,6 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -300,7 +298,6 @@ def end_root(tmp_path: Path, mode: str, phase: str, number: signal.Signals) -> N
     try:
         with at_work(first, phase) as work:
             processes = psutil.Process(first.process.pid).children(recursive=True)
-            url = first.url
             hit_at = time.monotonic()
             send(first.process.pid, number)
             code = first.process.wait(DRAIN_S * SLACK if number is TERM else GONE_S)
@@ -312,7 +309,6 @@ def end_root(tmp_path: Path, mode: str, phase: str, number: signal.Signals) -> N
 
     assert code == (0 if number is TERM else -KILL)
     assert gone_s < GONE_S if number is KILL else ended_at - hit_at < DRAIN_S + BACK_S["store"] * SLACK
-    assert is_free(url)
     with running(tmp_path / "data", "--mode", mode, *flags()) as second:
         assert_all_ended_once(second, work.witness, work.acknowledged)
     assert number is KILL or work.again() == 0, "a root that is asked to end lets running tasks finish"
@@ -320,11 +316,3 @@ def end_root(tmp_path: Path, mode: str, phase: str, number: signal.Signals) -> N
 
 def lives(process: psutil.Process) -> bool:
     return process.is_running() and is_alive(process.pid)
-
-
-def is_free(url: str) -> bool:
-    """Could somebody listen there?"""
-    with socket.socket() as door:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        door.bind((urlsplit(url).hostname, urlsplit(url).port))
-    return True

@@ -112,6 +112,16 @@ def test_a_stop_message_or_a_signal_each_suffices(parent: Upbringing, actor: str
 
 
 @pytest.mark.parametrize("actor", ["support.actors:Puppet", "support.actors:AsyncPuppet"])
+def test_a_signal_that_comes_when_it_has_ended_already_changes_nothing(parent: Upbringing, actor: str) -> None:
+    parent.start(actor, is_asked_late=True)
+    parent.wait(wire.Ready)
+
+    parent.say(wire.encode(wire.Stop(1.0)))
+
+    assert str(parent.end()) == "shutdown"
+
+
+@pytest.mark.parametrize("actor", ["support.actors:Puppet", "support.actors:AsyncPuppet"])
 def test_noise_from_its_supervisor_is_dropped_by_an_actor(parent: Upbringing, actor: str) -> None:
     chance = random.Random(5)
     parent.start(actor)

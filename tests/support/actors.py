@@ -1,6 +1,7 @@
 """Puppets: actors that do what a test tells them, and write down what they see."""
 
 import asyncio
+import atexit
 import os
 import signal
 import subprocess
@@ -38,6 +39,7 @@ class PuppetArguments(msgspec.Struct, frozen=True):
     drain_s: float = 0.0
     has_grandchild: bool = False
     daemons: int = 0  # processes, each the child of the one before, that it detaches from the tree
+    is_asked_late: bool = False  # a SIGTERM comes when the actor has ended and its interpreter has not
     journal: str = ""  # file that takes one line per start and stop
 
 
@@ -111,6 +113,7 @@ class Puppet(Actor[PuppetArguments, PuppetMessage]):
         self.grandchild = subprocess.Popen(["sleep", "1000"]) if self.arguments.has_grandchild else None
         if self.arguments.daemons:
             subprocess.run([sys.executable, "-c", DETACH, str(self.arguments.daemons)], check=True)
+        ask_late(self)
         self.write("start")
         if self.context.incarnation < self.arguments.works_from:
             raise SystemExit(3)
@@ -188,6 +191,12 @@ class Puppet(Actor[PuppetArguments, PuppetMessage]):
             self.grandchild.returncode = 0  # left behind on purpose; no warning about it
 
 
+def ask_late(actor: Actor | AsyncActor) -> None:
+    """See ``is_asked_late``."""
+    if actor.arguments.is_asked_late:
+        atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+
+
 def die(actor: Actor, how: str) -> None:
     """End in one of the ways there are."""
     if how == "raise":
@@ -210,6 +219,7 @@ class AsyncPuppet(AsyncActor[PuppetArguments, PuppetMessage]):
     async def on_start(self) -> None:
         self.received = 0
         self.downs: list[Down] = []
+        ask_late(self)
 
     async def on_message(self, message: PuppetMessage, _sender: str) -> object | None:
         self.received += 1

@@ -21,7 +21,13 @@ def plan(experiment: Experiment) -> Plan:
             cursor_s = max([cursor_s, start_s, *times_s]) + (action.for_s or 0.0)
     steps = [
         Step(
-            number, at_s, action.fault, action.options, action.target, action.for_s, derived(experiment.seed, line, turn)
+            number,
+            at_s,
+            action.fault,
+            action.options,
+            action.target,
+            action.for_s,
+            derived(experiment.seed, line, turn),
         )
         for number, (at_s, line, turn, action) in enumerate(sorted(found, key=lambda it: it[:3]), start=1)
     ]

@@ -19,7 +19,7 @@ from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.readings import Counts, Letter
 from regrow.actors.records import Argument, CancelVerdict, DispatcherRecord, Reply, SubmitVerdict
-from regrow.actors.scripts import CANCEL, FORGET, SUBMIT, Script
+from regrow.actors.scripts import CANCEL, FORGET, MISSING, SUBMIT, Script
 from regrow.actors.store import Hint
 from regrow.actors.task import FunctionId, FunctionRecord, NewTask, TaskId, TaskRecord, WorkerRecord
 from regrow.runtime.errors import ConfigError, StoreError
@@ -242,6 +242,11 @@ class AsyncStore:
         held = await self._values([("HLEN", keys.leases(name.decode(errors="replace"))) for name in holders])
         frames = sum(one.damaged_frames for one in await self.dispatchers())
         return readings.counts_of(counters, int(queued), int(scheduled), sum(held), frames)
+
+    async def missing(self) -> tuple[int, int]:
+        """How many open tasks are in no queue and under no lease, and how many of them a search did not find either."""
+        count, given_up = await self._run(MISSING, (keys.QUEUE, keys.COUNTERS, keys.BEATS), [])
+        return int(count), int(given_up)
 
     async def endings(self) -> AsyncGenerator[list[TaskId] | Reconnected]:
         """Endless: ids of tasks that ended, and a mark after each (re)connect.  Close it with ``aclosing``."""

@@ -17,6 +17,7 @@ workers in ``reception``. What is decided here:
   here, and one call when it is over or when somebody has said that it may be sooner.
 - Where memory is short, nothing is handed out, and tasks are killed one by one until it is not (``pressure``).
 - What was cancelled has ended in the store already; its worker is told to drop it.
+- Where the store has signs that tasks are where nobody looks, they are searched for (``search``).
 - Draining: nothing is claimed or handed out, unstarted tasks are called back, and running ones are waited for. What
   still runs at the deadline stays leased: it may have been started, so only a later incarnation or an heir may judge
   it.
@@ -32,6 +33,7 @@ from regrow.actors.leases import Leases
 from regrow.actors.placement import RECALL_AGAIN_S, batches
 from regrow.actors.reception import Identity, Reception
 from regrow.actors.records import Held
+from regrow.actors.search import Search
 from regrow.actors.stimuli import Effect, Fields, Report, Stimulus
 from regrow.actors.task import Verdict, WorkerId
 
@@ -45,6 +47,7 @@ class Dispatch:
     identity: Identity
     leases: Leases = field(default_factory=Leases)
     reception: Reception = field(init=False)
+    search: Search = field(init=False)
     _effects: list[Effect] = field(default_factory=list)
     _is_hungry: bool = True  # the queue may hold something
     _is_claiming: bool = False
@@ -63,6 +66,7 @@ class Dispatch:
 
     def __post_init__(self) -> None:
         self.reception = Reception(self.identity, self.leases, self._effects)
+        self.search = Search(self._effects, self.identity.heartbeat.window_s)
 
     def fold(self, happened: Iterable[Stimulus], now: float) -> list[Effect]:
         """Take in what happened, in order; decide what to do.
@@ -83,6 +87,7 @@ class Dispatch:
             self._orphans_until,
             self._stop_at,
             self._due_at,
+            self.search.next_deadline(),
             self._next_recall(),
         ]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -100,6 +105,7 @@ class Dispatch:
             case stimuli.Tick():
                 self.reception.judge(now)
                 self._judge_orphans(now)
+                self.search.tick(now)
                 if self._due_at is not None and now >= self._due_at:
                     self._promote()
             case stimuli.Suspended():
@@ -126,7 +132,7 @@ class Dispatch:
             case stimuli.CodeFetched(functions):
                 self.reception.code_arrived(functions)
             case stimuli.Pulsed():
-                self._pulsed(answer)
+                self._pulsed(answer, now)
             case stimuli.Inherited(former, held):
                 self._inheriting.discard(former)
                 self.leases.inherit(held)
@@ -142,6 +148,10 @@ class Dispatch:
                 promise: Fields = {"leases": len(held), "durability": durability}
                 self._effects.append(Report(Event.STORE_READY, promise, is_warning=not is_durable))
                 self._store_back(held, now)
+            case stimuli.LeasesRead(held):
+                self._reconcile(held)
+            case stimuli.Scanned() | stimuli.Walked() | stimuli.PutBack():
+                self.search.answered(answer, now)
             case _:
                 assert_never(answer)
 
@@ -164,7 +174,7 @@ class Dispatch:
         for worker, names in acks.items():
             self._send(worker, wire.Ack(names))
 
-    def _pulsed(self, pulse: stimuli.Pulsed) -> None:
+    def _pulsed(self, pulse: stimuli.Pulsed, now: float) -> None:
         """The pulse also covers a wake that was lost on its way."""
         if pulse.queued:
             self._is_hungry, self._is_stuck = True, False
@@ -172,6 +182,10 @@ class Dispatch:
             if former not in self._inheriting:
                 self._inheriting.add(former)
                 self._effects.append(stimuli.Inherit(former))
+        if pulse.signs is not None:
+            self.search.begin(pulse.signs, now)
+        if pulse.has_leases_back:
+            self._effects.append(stimuli.ReadLeases())
 
     def _promote(self) -> None:
         """One call at a time: its answer tells when the next time comes."""
@@ -202,11 +216,15 @@ class Dispatch:
     def _store_back(self, held: list[Held], now: float) -> None:
         self._is_hungry = True
         self._promote()
+        self.search.store_back(now)
         if not self.reception.is_open:
             self.leases.orphans = {lease.task_id: lease for lease in held}
             self._orphans_until = now + self.identity.heartbeat.window_s if held else None
             self.reception.open(now)
-            return
+        else:
+            self._reconcile(held)
+
+    def _reconcile(self, held: list[Held]) -> None:
         for worker, names in self.leases.reconcile(held).items():
             self._send(worker, wire.Drop(names))
 
@@ -219,6 +237,7 @@ class Dispatch:
 
     def _stop(self, deadline: float) -> None:
         self._stop_at = deadline
+        self.search.cease()
         for seat in self.leases.seats:
             if seat.unstarted():
                 self._send(seat.hello.worker, wire.Recall(seat.unstarted()))

@@ -39,6 +39,8 @@ class StoreVitals(msgspec.Struct, frozen=True):
     last_rewrite: str = "ok"
     used_bytes: int = 0
     ahead_s: float = 0.0
+    missing: int = 0  # open tasks that are in no queue and under no lease
+    given_up: int = 0  # so many of them were not found by a search either
 
 
 class DataDir(msgspec.Struct, frozen=True):

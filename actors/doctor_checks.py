@@ -97,7 +97,7 @@ def tree(facts: Facts) -> Finding:
 
 
 CHECKS: Final[tuple[Callable[[Facts], Finding | None], ...]] = (
-    tree, store.store, store.durability, store.last_write, store.eviction, store.store_memory, store.data_dir, store.disk_space,
-    machine.kernel, machine.open_files, machine.processes, machine.memory, machine.swap, machine.overcommit, machine.huge_pages,
-    machine.clock, store.clocks, python, packages, alike,
+    tree, store.store, store.durability, store.last_write, store.eviction, store.store_memory, store.tasks,
+    store.data_dir, store.disk_space, machine.kernel, machine.open_files, machine.processes, machine.memory, machine.swap,
+    machine.overcommit, machine.huge_pages, machine.clock, store.clocks, python, packages, alike,
 )  # fmt: skip

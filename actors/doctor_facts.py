@@ -59,11 +59,13 @@ async def store_vitals(url: str) -> tuple[StoreVitals, tuple[WorkerRecord, ...]]
         info, settings, now = await store.vitals(SETTINGS)
         ahead_s = now - (asked_at + time.time()) / 2
         workers = tuple(await store.workers())
+        missing, given_up = await store.missing()
     except StoreError as error:
         return StoreVitals(shown(url), str(error)), ()
     finally:
         await store.close()
-    return _vitals(shown(url), info, settings, ahead_s), workers
+    vitals = _vitals(shown(url), info, settings, ahead_s)
+    return msgspec.structs.replace(vitals, missing=missing, given_up=given_up), workers
 
 
 def _vitals(url: str, info: dict[str, Any], settings: dict[str, str], ahead_s: float) -> StoreVitals:

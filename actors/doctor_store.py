@@ -86,6 +86,23 @@ def store_memory(facts: Facts) -> Finding | None:
     )
 
 
+def tasks(facts: Facts) -> Finding | None:
+    """Is every task that has not ended where a dispatcher will look?"""
+    it = facts.store
+    if not it.url or it.problem:
+        return None
+    if it.missing > it.given_up:
+        says = (
+            f"{it.missing - it.given_up} are in no queue and under no lease: the store's data were changed from outside"
+        )
+        fix = "start a dispatcher (regrow up), if none runs: it finds and puts back what it can, and logs search.ended"
+        return problem("open tasks", says, fix)
+    if it.missing:
+        says = f"the records of {it.missing} have gone, which no search can find: the store's data were changed from outside"
+        return warning("open tasks", says, "submit them again, and find out who writes to the store besides regrow")
+    return ok("open tasks", "each is queued, or under a lease")
+
+
 # The disk
 
 

@@ -19,6 +19,7 @@ class Event(StrEnum):
     MEMORY_PRESSURE = "memory.pressure"  # how short it is has changed (memory, state, used_bytes, budget_bytes)
     ORPHANS_KILLED = "orphans.killed"  # what a dead slot's task had left is killed (processes)
     RUN_UNDELIVERED = "run.undelivered"  # a connection took no more (worker, tasks)
+    SEARCH_ENDED = "search.ended"  # the tasks were looked through for such as nobody has (tasks, queued, leased, condemned, took_s)
     SLOT_DOWN = "slot.down"  # its process ended (slot, slot_pid, reason)
     SLOT_OUTPUT = "slot.output"  # a line that user code printed (slot, line)
     SLOT_OUTPUT_DROPPED = "slot.output_dropped"  # user code printed more than is logged (slot, lines, size_bytes)

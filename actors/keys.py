@@ -20,6 +20,8 @@
     {regrow}:claim:<dispatcher>   hash     id and task ids of its last claim, so that a repeated claim is the same claim
     {regrow}:drops:<dispatcher>   list     "id attempt worker" of tasks that were cancelled while it had them
     {regrow}:counters             hash     what /metrics counts
+    {regrow}:search               hash     by, until, not_before: whose search it is, and when the next may be; vanished, missing:
+                                           the signs that the last one has looked into; leases:<dispatcher>: it is to read its leases
 
     {regrow}:events               stream   what has happened, the newest of it: see below
 
@@ -33,15 +35,16 @@
     {regrow}:done                 channel  a hint: these ids ended, space-separated
 
 Invariant: a task is in the queue, or scheduled, or in one dispatcher's leases, or has ended; never in two of them, never in none.
+So the sum over ``open`` is that of the other three (the queue without its ghosts); where it is more, tasks are searched for.
 All keys but ``function:<uuid>`` share one hash tag, so each script stays in one slot and is one atomic move.
 
 Fields of a task: ``status function digest params size sum limit submitted attempt body seal`` from the submit, and where there is
-any ``terms`` (its function's) ``limits expires deadline``; ``owner worker started inherited`` from the newest claim; ``deaths
-lost ooms retried printed last history`` from settlements; ``finished kind value check failure`` from the end, which also drops
-``params`` (a dead letter's stay) and sets the expiry. ``sum`` and ``check`` are the CRC-32 of ``params`` and ``value``,
-``seal`` a digest of what no move changes (see moves.lua). Times
-are Unix milliseconds of the store; ``history`` is a msgpack list of ``[number, worker, started, ended, outcome]`` of the
-attempts that are over; the one in hand is ``attempt worker started``.
+any ``terms`` (its function's) ``limits expires deadline``; ``owner worker started inherited`` from the newest claim
+(``inherited`` is 1 where an heir took the task over, 2 where a search put it back); ``deaths lost ooms retried printed last
+history`` from settlements; ``finished kind value check failure`` from the end, which also drops ``params`` (a dead letter's
+stay) and sets the expiry. ``sum`` and ``check`` are the CRC-32 of ``params`` and ``value``, ``seal`` a digest of what no move
+changes (see moves.lua). Times are Unix milliseconds of the store; ``history`` is a msgpack list of ``[number, worker, started,
+ended, outcome]`` of the attempts that are over; the one in hand is ``attempt worker started``.
 
 An entry of ``events`` has ``kind`` "task" and ``moves``, a msgpack list of ``[task id, move, attempt, worker, why]`` that one
 script made (its id is the store's time); or ``kind`` "child" and ``event``, a ChildEvent in JSON. ``why`` is a settlement's

@@ -48,6 +48,7 @@ class Counts(msgspec.Struct, frozen=True):
     vanished: int
     damaged_records: int = 0
     damaged_frames: int = 0  # dropped by the dispatchers that there are, since the start of each
+    found: dict[str, int] = {}  # by a search, in no queue and under no lease; put back
 
 
 TASK_FIELDS: Final = ("function", "status", "submitted", "finished", "history", "attempt", "worker", "started", "kind")
@@ -162,6 +163,7 @@ def counts_of(counters: dict[bytes, bytes], queued: int, scheduled: int, running
         vanished=totals.get("vanished", 0),
         damaged_records=totals.get("damaged_records_total", 0),
         damaged_frames=damaged_frames,
+        found=_under("found:", totals),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from regrow.actors.limits import NO_LIMITS, NO_OPTIONS, NO_TERMS, Limits, Options, Terms
+from regrow.actors.suspects import Signs, signs_of
 from regrow.actors.task import (
     MAX_LOST_WORKERS,
     Claimed,
@@ -64,10 +65,12 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Pulse(msgspec.Struct, frozen=True):
-    """The answer to a beat. ``silent``: dispatchers without a sign of life for 3 s that still hold leases."""
+    """The answer to a beat. ``silent``: dispatchers without a sign of life for 3 s that still hold leases; ``signs``: a search is due."""
 
     queued: int
     silent: list[str]
+    signs: Signs | None = None
+    has_leases_back: bool = False
 
 
 class SubmitVerdict(StrEnum):
@@ -241,6 +244,13 @@ def lease_of(
         return None
     known = next((int(text) for text in (attempt, number) if text and text.isdigit()), 0)
     return Held(TaskId(name), known, WorkerId(_text(worker or b"")), Digest(_text(digest or b"")))
+
+
+def pulse_of(reply: Reply) -> Pulse:
+    """From beat.lua."""
+    queued, due, vanished, missing, has_leases_back, *silent = reply
+    names = [_text(name) for name in silent]
+    return Pulse(int(queued), names, signs_of(due, vanished, missing), bool(has_leases_back))
 
 
 def drops_of(lines: Sequence[bytes]) -> list[Drop]:

@@ -14,7 +14,9 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-SUBMIT, BEAT, INHERIT, RECORD = (Script(name) for name in ("submit", "beat", "inherit", "record"))
+SUBMIT, INHERIT, RECORD, SCAN = (Script(name) for name in ("submit", "inherit", "record", "scan"))
+BEAT, MISSING = (Script(name, "places") for name in ("beat", "missing"))
+MEND = Script("mend", "endings", "places")
 CLAIM, SETTLE, CANCEL, DUE, FORGET = (
     Script(name, "endings") for name in ("claim", "settle", "cancel", "due", "forget")
 )

@@ -14,7 +14,8 @@ import msgspec
 
 from regrow.actors.events import Event
 from regrow.actors.records import Held, Share
-from regrow.actors.task import Claimed, Digest, Drop, Settlement, Verdict, WorkerId
+from regrow.actors.suspects import Close, Mended, Page, Signs, Suspects
+from regrow.actors.task import Claimed, Digest, Drop, Settlement, TaskId, Verdict, WorkerId
 from regrow.actors.wire import FromWorker, Run, ToWorker
 
 Fields = dict[str, str | int | float]
@@ -73,10 +74,13 @@ class CodeFetched(msgspec.Struct, frozen=True):
 
 
 class Pulsed(msgspec.Struct, frozen=True):
-    """Answer to the beat: how many tasks are queued, and which dispatchers are silent but own leases."""
+    """Answer to the beat: how many tasks are queued, which dispatchers are silent but own leases, whether a search is due, and
+    whether leases were put back among ours."""
 
     queued: int
     silent: list[str]
+    signs: Signs | None = None
+    has_leases_back: bool = False
 
 
 class Inherited(msgspec.Struct, frozen=True):
@@ -118,6 +122,30 @@ class StoreBack(msgspec.Struct, frozen=True):
     is_durable: bool = True
 
 
+class LeasesRead(msgspec.Struct, frozen=True):
+    """Answer to ReadLeases: what the store has for us, in step with what was folded."""
+
+    held: list[Held]
+
+
+class Scanned(msgspec.Struct, frozen=True):
+    """Answer to Scan."""
+
+    page: Page
+
+
+class Walked(msgspec.Struct, frozen=True):
+    """Answer to Walk: these are in the queue; fewer than were asked for: its front is among them."""
+
+    task_ids: list[TaskId]
+
+
+class PutBack(msgspec.Struct, frozen=True):
+    """Answer to Mend."""
+
+    mended: Mended
+
+
 class Tick(msgspec.Struct, frozen=True):
     """A deadline has come."""
 
@@ -132,7 +160,19 @@ class Stop(msgspec.Struct, frozen=True):
     grace_s: float
 
 
-Answer = ClaimAnswered | SettleAnswered | CodeFetched | Pulsed | Inherited | Promoted | Dropped | StoreBack
+Found = Scanned | Walked | PutBack
+Answer = (
+    ClaimAnswered
+    | SettleAnswered
+    | CodeFetched
+    | Pulsed
+    | Inherited
+    | Promoted
+    | Dropped
+    | StoreBack
+    | LeasesRead
+    | Found
+)
 Hint = Woken | TimersChanged | DropsWaiting
 Stimulus = WorkerSaid | WorkerDown | Undelivered | Hint | StoreLost | Tick | Suspended | Stop | Answer
 
@@ -171,6 +211,29 @@ class FetchDrops(msgspec.Struct, frozen=True):
     """Read which of our tasks were cancelled."""
 
 
+class ReadLeases(msgspec.Struct, frozen=True):
+    """Read what we have under lease."""
+
+
+class Scan(msgspec.Struct, frozen=True):
+    """Look through some tasks for suspects."""
+
+    cursor: str
+
+
+class Walk(msgspec.Struct, frozen=True):
+    """Read a piece of the queue, towards its front; ``position``: so many ids from its end were read before."""
+
+    position: int
+
+
+class Mend(msgspec.Struct, frozen=True):
+    """Put these back where somebody looks, if they have not moved.  ``close``: that was the search."""
+
+    suspects: Suspects
+    close: Close | None
+
+
 class Send(msgspec.Struct, frozen=True):
     """Say this to a worker."""
 
@@ -205,5 +268,5 @@ class Finished(msgspec.Struct, frozen=True):
     is_clean: bool
 
 
-StoreEffect = Claim | Settle | FetchCode | Inherit | Promote | FetchDrops
+StoreEffect = Claim | Settle | FetchCode | Inherit | Promote | FetchDrops | ReadLeases | Scan | Walk | Mend
 Effect = StoreEffect | Send | Monitor | Demonitor | Report | Finished

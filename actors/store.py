@@ -21,11 +21,12 @@ import redis
 from redis.client import PubSub
 from redis.exceptions import NoScriptError, RedisError
 
-from regrow.actors import happenings, keys, records
+from regrow.actors import happenings, keys, records, suspects
 from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s, translated
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.records import Argument, Claim, DispatcherRecord, Held, Pulse, Reply, Share
-from regrow.actors.scripts import BEAT, CLAIM, DUE, INHERIT, RECORD, SETTLE, Script
+from regrow.actors.scripts import BEAT, CLAIM, DUE, INHERIT, MEND, RECORD, SCAN, SETTLE, Script
+from regrow.actors.suspects import Close, Mended, Page, Suspects
 from regrow.actors.task import RETENTION_S, Digest, Drop, Move, Settlement, TaskId, Verdict, WorkerRecord
 from regrow.actors.wire import BATCH_TASKS
 from regrow.runtime.crashpoint import guarded
@@ -114,9 +115,10 @@ class Store:
                 records.encode_workers(workers),
                 records.SILENT_MS,
                 records.FORGET_MS,
+                suspects.TURN_MS,
             ],
         )
-        return Pulse(int(reply[0]), [cast("bytes", other).decode(errors="replace") for other in reply[1:]])
+        return records.pulse_of(reply)
 
     def promote(self) -> tuple[int, float | None]:
         """Queue what has waited for its time, and end what is overdue: how many were queued, and seconds until the next time."""
@@ -149,6 +151,22 @@ class Store:
             left = int(reply[0])
         return taken
 
+    def scan(self, cursor: str) -> Page:
+        """Look through some tasks for suspects: those that have not ended, and may be in no queue and under no lease."""
+        return suspects.page_of(self._run(SCAN, (keys.SCHEDULED, keys.BEATS), [cursor, suspects.PAGE_KEYS]))
+
+    def walk(self, position: int) -> list[TaskId]:
+        """A piece of the queue, from its end towards its front; ``position``: so many of its ids were read before."""
+        last, first = -(position + 1), -(position + suspects.WALK_IDS)
+        (ids,) = self._values("walk", [("LRANGE", keys.QUEUE, str(first), str(last))])
+        return [TaskId(task_id.decode(errors="replace")) for task_id in ids]
+
+    def mend(self, dispatcher: str, suspected: Suspects, close: Close | None) -> Mended:
+        """Put these back where somebody looks, unless they have moved since they were scanned, before the walk."""
+        names = (keys.QUEUE, keys.COUNTERS, keys.BEATS)
+        arguments = suspects.mend_arguments(dispatcher, self._retention_s, records.SILENT_MS, suspected, close)
+        return Mended(*(int(number) for number in self._run(MEND, names, arguments)))
+
     def record(self, tree: str, first: int, told: Sequence[bytes]) -> None:
         """Put on record what happened to a tree's children, numbered from ``first``; what is there already is passed over."""
         self._run(RECORD, (keys.told(tree),), [first, happenings.TOLD_MS, *told])
@@ -180,15 +198,20 @@ class Store:
             pipe.execute()
 
     def _leases(self, dispatcher: str) -> list[tuple[Held, bool]]:
-        """Each lease, and whether its task may start more than once."""
+        """Each lease, and whether its task may start more than once.
+
+        One that was put back (see mend.lua) has no worker: whether that one started it, nobody here knows.
+        """
         found = self._trip("leases", lambda: self._client.hgetall(keys.leases(dispatcher)))
         numbers = cast("dict[bytes, bytes]", found)
-        fields = ("worker", "digest", "attempt", "limit")
+        fields = ("worker", "digest", "attempt", "inherited", "limit")
         facts = self._values("held", [("HMGET", TASK + task_id, *fields) for task_id in numbers], is_strict=False)
         known = [(each if isinstance(each, list) else [None] * len(fields)) for each in facts]
         leases = [
-            (records.lease_of(task_id, number, *values), limit != b"1")
-            for (task_id, number), (*values, limit) in zip(numbers.items(), known, strict=True)
+            (records.lease_of(task_id, number, b"" if inherited == b"2" else worker, digest, attempt), limit != b"1")
+            for (task_id, number), (worker, digest, attempt, inherited, limit) in zip(
+                numbers.items(), known, strict=True
+            )
         ]
         return [(held, may_run_again) for held, may_run_again in leases if held is not None]
 

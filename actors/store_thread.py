@@ -166,9 +166,17 @@ class StoreThread:
                 return stimuli.Promoted(*store.promote())
             case stimuli.FetchDrops():
                 return stimuli.Dropped(store.drops(us))
+            case stimuli.ReadLeases():
+                return stimuli.LeasesRead(store.leases(us))
+            case stimuli.Scan(cursor):
+                return stimuli.Scanned(store.scan(cursor))
+            case stimuli.Walk(position):
+                return stimuli.Walked(store.walk(position))
+            case stimuli.Mend(suspects, close):
+                return stimuli.PutBack(store.mend(us, suspects, close))
             case Pulse(dispatcher, workers):
                 pulse = store.beat(dispatcher, workers)
-                return stimuli.Pulsed(pulse.queued, pulse.silent)
+                return stimuli.Pulsed(pulse.queued, pulse.silent, pulse.signs, pulse.has_leases_back)
             case Record(tree, first, happenings):
                 store.record(tree, first, happenings)
                 return Recorded(first + len(happenings) - 1)

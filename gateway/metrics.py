@@ -9,6 +9,7 @@ regrow_tasks_requeued_total            counter    by ``move``: crash, lose_worke
 regrow_stale_results_total             counter    outcomes refused because their attempt was no longer current
 regrow_vanished_tasks_total            counter    records that were gone when their outcome came
 regrow_damaged_records_total           counter    tasks ended because their records made no sense
+regrow_found_tasks_total               counter    in no queue and under no lease by damage of the store, and put back; by ``place``
 regrow_damaged_frames_total            counter    of workers, dropped by the dispatchers that there are
 regrow_workers, regrow_slots,          gauge      registered workers, their slots, and the slots at work
 regrow_slots_busy
@@ -98,6 +99,7 @@ def _of_counts(counts: Counts) -> Iterator[Metric]:
     ended = {"completed": counts.completed, **counts.failed}
     yield _labelled("regrow_tasks_ended", "Ended tasks", "outcome", ended)
     yield _labelled("regrow_tasks_requeued", "Tasks queued again", "move", counts.requeued)
+    yield _labelled("regrow_found_tasks", "Tasks that nobody had, put back", "place", counts.found)
 
 
 def _labelled(name: str, text: str, label: str, totals: dict[str, int]) -> Metric:

@@ -51,11 +51,12 @@ WORDS: Final[Mapping[str, str]] = {
     Move.CANCEL: "cancelled: FAILED",
     Move.EXPIRE: "ended before it could start: FAILED ({why}){failure}",
     "inherit": "taken over from dispatcher {why}, which had fallen silent",
+    "found": "it was where nobody looked, by damage of the store: put back",
 }
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One event of a story. ``at``: Unix seconds. ``move`` is a move's name, "submit", "due", "inherit" or "worker_down"."""
+    """One event of a story. ``at``: Unix seconds. ``move`` is a move's name, "submit", "due", "inherit", "found" or "worker_down"."""
 
     at: float
     move: str

@@ -26,6 +26,8 @@ for _, id in ipairs(due(SCHEDULED)) do
   if task.status and not FINAL[task.status] then -- a damaged one ends when it is claimed
     moved[#moved + 1] = id
     note(id, "due", task.attempt, "", "")
+  elseif not task.status then
+    count("vanished")
   end
 end
 if #moved > 0 then

@@ -38,7 +38,10 @@ for at = 1, math.min(#leases, 2 * ARGV[4]), 2 do
   end
 end
 if #given > 0 then redis.call("HDEL", from, unpack(given)) end
-if #taken > 0 then redis.call("HSET", to, unpack(taken)) end
+if #taken > 0 then
+  redis.call("HSET", to, unpack(taken))
+  redis.call("ZADD", beats, now, ARGV[2]) -- who has leases is known, as after a claim
+end
 write_notes()
 answer[1] = redis.call("HLEN", from)
 return answer

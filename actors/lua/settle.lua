@@ -58,7 +58,7 @@ local function judge(key, task, move, kind, types)
     return move, kind, OOM_DELAY * 2 ^ (ooms - 1)
   elseif move == "lose_worker" then
     local lost = 0
-    if task.inherited ~= "1" then lost = add_to(key, "lost", 1) end
+    if task.inherited ~= "1" and task.inherited ~= "2" then lost = add_to(key, "lost", 1) end
     if limit == 1 or lost >= most_lost then return "give_up", kind end
   elseif move == "fail" and kind == "raised" and task.terms and limit ~= 1 then
     local delay = is_whole(fetch(key, SEALED)) and retry_delay(key, task, types)

@@ -292,6 +292,17 @@ def by_a_function_that_expires(scene: Scene, arm: Arm) -> None:
     wait_until(scene.tree.fired, PATIENCE_S, "it is forgotten")
 
 
+def by_a_damaged_id(scene: Scene, arm: Arm) -> None:
+    """An id is damaged in the queue: when it is met, its task is searched for, one window after the dispatcher's start."""
+    scene.submit(2, gate=scene.other_gate)
+    scene.wait_started(scene.tree.slots)
+    scene.submit(3)
+    with scene.tree.server.client() as client:
+        client.lset(keys.QUEUE, 1, b"no id")
+    arm()
+    scene.other_gate.touch()
+
+
 @contextmanager
 def another(tree: SmallTree) -> Iterator[tuple[Store, redis.Redis]]:
     """The store as another dispatcher sees it, and a look behind it."""
@@ -313,7 +324,9 @@ WAYS: dict[str, Way] = {
     "held": by_a_crash,
     "inherit": by_an_inheritance,
     "leases": by_a_crash,
+    "mend": by_a_damaged_id,
     "record": by_a_crash,
+    "scan": by_a_damaged_id,
     "send.ack": by_work,
     "send.code": by_work,
     "send.drop": by_a_loss_of_its_leases,
@@ -325,6 +338,7 @@ WAYS: dict[str, Way] = {
     "send.welcome": by_a_crash,
     "send.who_are_you": by_a_stranger,
     "settle": by_work,
+    "walk": by_a_damaged_id,
 }
 RECOVERIES: list[tuple[Way, set[str]]] = [
     (by_a_crash, {"beat", "claim", "drops", "due", "settle", "send.run"}),

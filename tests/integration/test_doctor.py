@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from regrow.actors import doctor_facts
+from regrow.actors import doctor_facts, keys
 from support.cluster import Cluster, running
+from support.tasks import register, submit
 from support.valkey import DURABLE, valkey_server
 
 
@@ -81,6 +82,23 @@ def test_a_store_of_the_users_own_is_looked_at(
 
     assert (ended, found[check][0]) == (code, level), found
     assert ("fix:" in found[check][1]) is (level != "ok")
+
+
+def test_tasks_that_nobody_has_are_a_problem_until_a_search_has_given_them_up(tmp_path: Path) -> None:
+    with valkey_server(tmp_path, **DURABLE) as server, server.client() as client:
+        submit(server.url, register(server.url), b"1", b"2")
+        where = ("--data-dir", str(tmp_path / "data"), "--redis-url", server.url)
+        assert doctor(*where)[1]["open tasks"] == ("ok", "each is queued, or under a lease")
+        client.delete(keys.QUEUE)
+
+        code, found = doctor(*where)
+        assert (code, found["open tasks"][0]) == (1, "problem")
+        assert "2 are in no queue" in found["open tasks"][1]
+
+        client.hset("{regrow}:search", "missing", 2)
+        code, found = doctor(*where)
+        assert (code, found["open tasks"][0]) == (0, "warning")
+        assert "the records of 2 have gone" in found["open tasks"][1]
 
 
 def test_a_store_that_is_not_there_is_a_problem_without_its_password(tmp_path: Path) -> None:

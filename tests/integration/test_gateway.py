@@ -462,7 +462,9 @@ def test_ready_means_a_dispatcher_and_a_worker_that_takes_tasks(door, server):
         assert door.get("/readyz").json() == {"status": "ok", "reasons": []}
 
 
-def test_metrics_count_tasks_and_requests(door, hand):
+def test_metrics_count_tasks_and_requests(server, door, hand):
+    with server.client() as client:
+        client.hset("{regrow}:counters", "found:leased", 1)
     function_id = door.register()
     for _ in range(3):
         door.submit(function_id)
@@ -479,6 +481,7 @@ def test_metrics_count_tasks_and_requests(door, hand):
         'regrow_tasks_ended_total{outcome="completed"} 1.0',
         'regrow_tasks_ended_total{outcome="raised"} 1.0',
         "regrow_stale_results_total 0.0",
+        'regrow_found_tasks_total{place="leased"} 1.0',
         "regrow_workers 1.0",
         "regrow_slots 2.0",
         "regrow_slots_busy 1.0",

@@ -286,6 +286,21 @@ class StoreMachine(RuleBasedStateMachine):
         assert sorted([*queue, *leases["a"], *leases["b"], *ended]) == sorted(self.model.tasks)
 
     @invariant()
+    def nothing_is_missing(self) -> None:
+        """The sum by which a search is begun is right after every step."""
+        if hasattr(self, "model"):
+            assert self.loop.run_until_complete(self.gateway.missing()) == (0, 0)
+            assert self.open_tasks() == self.places()
+
+    def open_tasks(self) -> int:
+        return sum(int(n) for n in self.client.hvals("{regrow}:open"))
+
+    def places(self) -> int:
+        """Queue, without ghosts, and leases: neither more nor less than there are open tasks."""
+        ghosts = int(self.client.hget(keys.COUNTERS, "ghosts") or 0)
+        return self.client.llen(keys.QUEUE) - ghosts + sum(self.client.hlen(keys.leases(name)) for name in "ab")
+
+    @invariant()
     def each_record_is_as_expected(self) -> None:
         if not hasattr(self, "model"):
             return

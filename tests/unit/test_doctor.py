@@ -69,6 +69,8 @@ TABLE = [
     ("eviction", PROBLEM, "allkeys-lru", "noeviction", but(store__settings=settings(maxmemory_policy="allkeys-lru"))),
     ("eviction", WARNING, "cannot be read", "noeviction", but(store__settings=settings(maxmemory_policy=""))),
     ("store's memory", WARNING, "900 MiB of 1.0 GiB", "raise maxmemory", but(store=NEARLY_FULL)),
+    ("open tasks", PROBLEM, "2 are in no queue", "start a dispatcher", but(store__missing=3, store__given_up=1)),
+    ("open tasks", WARNING, "records of 3 have gone", "submit them again", but(store__missing=3, store__given_up=3)),
     ("data directory", PROBLEM, "read-only file system", "--data-dir", but(data_dir__problem="read-only file system")),
     ("data directory", WARNING, "tmpfs", "--data-dir", but(data_dir__filesystem="tmpfs")),
     ("data directory", WARNING, "nfs4", "local disk", but(data_dir__filesystem="nfs4")),

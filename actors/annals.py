@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from regrow.actors import keys
 from regrow.actors.astore import client_of, connected, translated
+from regrow.actors.cancellation import raise_if_cancelled
 from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s
 from regrow.actors.happenings import WHOLE, Entry, Place
 
@@ -69,6 +70,7 @@ class Annals:
                         raise_if_cancelled()
                         found = await client.xread({keys.EVENTS: after.entry}, PAGE, int(QUIET_S * 1000))
                 except (RedisError, OSError):
+                    raise_if_cancelled()
                     failures += 1
                     await asyncio.sleep(retry_pause_s(failures))
                     continue
@@ -79,13 +81,6 @@ class Annals:
                     yield entries
         finally:
             await client.aclose()
-
-
-def raise_if_cancelled() -> None:
-    """A cancellation that comes while redis-py connects is lost in there: it returns as if nothing had been."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _entries(found: Any) -> list[Entry]:

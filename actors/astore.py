@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
 from regrow.actors import connection, keys, readings, records
+from regrow.actors.cancellation import raise_if_cancelled
 from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.readings import Counts, Letter
@@ -261,6 +262,7 @@ class AsyncStore:
                                 failures = 0
                                 yield item
                 except (RedisError, OSError):
+                    raise_if_cancelled()
                     failures += 1
                     await asyncio.sleep(retry_pause_s(failures))
         finally:
@@ -291,6 +293,7 @@ async def _news(subscription: PubSub) -> AsyncGenerator[list[TaskId] | Reconnect
     await subscription.subscribe(keys.DONE)
     is_asked = False
     while True:
+        raise_if_cancelled()
         message = await subscription.get_message(timeout=QUIET_S)
         if message is None and is_asked:
             raise RedisError("a subscription does not answer")

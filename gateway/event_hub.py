@@ -19,6 +19,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from regrow.actors.annals import PAGE, Annals
+from regrow.actors.cancellation import end
 from regrow.actors.happenings import Place
 from regrow.gateway.event_frames import Page
 from regrow.gateway.problems import ApiError
@@ -151,7 +152,6 @@ class Hub:
     async def close(self) -> None:
         """End the reader and its connections."""
         reader, self._reader = self._reader, None
-        while reader is not None and not reader.done():
-            reader.cancel()
-            await asyncio.wait({reader}, timeout=0.1)
+        if reader is not None:
+            await end(reader)
         await self.annals.close()

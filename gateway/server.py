@@ -29,7 +29,7 @@ from regrow.runtime.spec import ExitReason, ReasonKind
 from regrow.runtime.tree import TreeNode
 
 KEEP_ALIVE_S: Final = 75  # idle connections; longer than clients and proxies keep theirs
-STOP_MARGIN_S: Final = 1.0  # of the grace, for what comes after the last answer
+STOP_MARGIN_S: Final = 1.0  # of the grace, for what comes after the last answer; of a short one, half
 SNAPSHOT_S: Final = 3.0  # the root's answer; a supervisor answers at once
 RESIZE_S: Final = 60.0  # a smaller pool is there when the workers that go have drained
 DESCRIPTORS: Final = 65_536  # connections at once, about
@@ -77,8 +77,8 @@ class Gateway(AsyncActor[GatewayArguments, None]):
         self._is_stopping = True
         if self._server is not None and self._serving is not None:
             grace_s = self.arguments.settings.drain_s if grace_s is None else grace_s
-            self._server.stop(max(0.0, grace_s - STOP_MARGIN_S))
-            await asyncio.gather(self._serving, return_exceptions=True)
+            self._server.stop(grace_s - min(STOP_MARGIN_S, grace_s / 2))
+            await asyncio.wait({self._serving}, timeout=grace_s)
         self.context.exit()
 
     def _ended(self, serving: asyncio.Task[None]) -> None:
@@ -117,7 +117,7 @@ class HttpServer(uvicorn.Server):
 
     def stop(self, within_s: float) -> None:
         """Accept nothing new, and end when every request is answered or ``within_s`` seconds are over."""
-        self.config.timeout_graceful_shutdown = int(within_s)
+        self.config.timeout_graceful_shutdown = within_s  # type: ignore[assignment]  # it is what asyncio.wait_for takes
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

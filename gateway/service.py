@@ -15,6 +15,7 @@ from zlib import crc32
 from regrow.actors import function
 from regrow.actors.annals import Annals
 from regrow.actors.astore import AsyncStore
+from regrow.actors.cancellation import end
 from regrow.actors.payload import SLOW_BYTES, PayloadError, check_function, check_params
 from regrow.actors.readings import Counts
 from regrow.actors.records import CancelVerdict, SubmitVerdict
@@ -86,10 +87,9 @@ class Service:
         self._following = asyncio.create_task(self.waiting.follow(self._store.endings()), name="endings")
 
     async def stop(self) -> None:
-        """Stop following, and close the store."""
+        """Stop following, and close the store; within seconds, whether it answers or not."""
         if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+            await end(self._following)
         await self.events.close()
         await self._store.close()
 

@@ -1,3 +1,4 @@
+import asyncio
 import http.client
 import json
 import os
@@ -7,13 +8,19 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 import requests
+import uvloop
 
+from regrow.actors.astore import AsyncStore
+from regrow.actors.settings import build
+from regrow.gateway.service import NoTree, Service
 from support.gateway import Door, gateway
+from support.listener import EventListener
 from support.valkey import valkey_server
 from support.waiting import wait_until
 
@@ -54,6 +61,12 @@ def port_of(log):
     return found and int(found[1])
 
 
+def accepts(port):
+    """Whether anybody does there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_gateway_by_itself_serves_and_stops_when_it_is_asked_to(server, tmp_path):
     log = tmp_path / "log"
     with alone(log, redis_url=server.url, port=0) as process:
@@ -72,6 +85,67 @@ def test_a_gateway_by_itself_serves_and_stops_when_it_is_asked_to(server, tmp_pa
             requests.get(f"{door.url}/healthz", timeout=5)
         door.session.close()
     assert "Traceback" not in log.read_text()
+
+
+def test_a_stop_of_less_than_a_second_finishes_what_is_open_too(server, tmp_path):
+    log = tmp_path / "log"
+    body = json.dumps({"function_id": "x", "payload": ""}).encode()
+    with alone(log, redis_url=server.url, port=0, drain_s=1.9) as process:
+        port = wait_until(lambda: port_of(log), 20, "it says where it listens")
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            lines = ("POST /v1/tasks HTTP/1.1", "Host: localhost", "Content-Type: application/json")
+            head = "\r\n".join((*lines, f"Content-Length: {len(body)}", "", ""))
+            connection.sendall(head.encode() + body[:5])
+            metrics = f"http://127.0.0.1:{port}/metrics"
+            is_read = "regrow_inflight_bytes 5.0"
+            wait_until(lambda: is_read in requests.get(metrics, timeout=10).text, 10, "it has read the beginning")
+            process.send_signal(signal.SIGTERM)
+            wait_until(lambda: not accepts(port), 10, "it takes no new connections")
+
+            time.sleep(0.3)  # that is how slow this client is; the gateway gives it 0.95 s
+            connection.sendall(body[5:])
+            assert connection.recv(12) == b"HTTP/1.1 422"
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_gateway_stops_although_its_store_does_not_answer(tmp_path, fault):
+    log = tmp_path / "log"
+    with (
+        valkey_server(tmp_path) as server,
+        alone(log, redis_url=server.url, port=0, drain_s=2) as process,
+        EventListener(wait_until(lambda: port_of(log), 20, "it says where it listens")) as listener,
+    ):
+        assert listener.status == 200
+        server.send_signal(fault)
+        with socket.create_connection(("127.0.0.1", port_of(log))) as asking:
+            asking.sendall(f"GET /status/{uuid.uuid4()} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            assert requests.get(f"http://127.0.0.1:{port_of(log)}/healthz", timeout=10).ok  # so that one has begun
+
+            started = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        assert time.monotonic() - started < 8
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_stop_ends_what_has_just_begun_to_connect_to_a_store_that_never_answers(tmp_path, loop):
+    """A cancellation in the middle of it is lost: redis-py goes on as if nothing had been, and would go on for ever."""
+
+    async def stopped_after(turns):
+        service = Service(settings, AsyncStore.connect(settings.redis_url), NoTree())
+        await service.start()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await service.stop()
+
+    settings = build({"REGROW_REDIS_URL": f"unix://{tmp_path}/mute"})
+    with socket.socket(socket.AF_UNIX) as mute, asyncio.Runner(loop_factory=loop) as runner:
+        mute.bind(f"{tmp_path}/mute")
+        mute.listen(100)
+        for turns in range(12):
+            runner.run(stopped_after(turns))
 
 
 def test_a_port_that_is_taken_is_one_clear_line(server, tmp_path):

@@ -208,6 +208,8 @@ class Crew:
         if not self._is_current(number, process):
             return
         process.note_output()
+        if process.falls_silent():
+            self._context.unwatch(process.printed)
         self._on_answer(number, process)
         if self._is_current(number, process):
             self._log_output(number, process)
@@ -238,8 +240,10 @@ class Crew:
     def _part(self, number: int) -> SlotProcess:
         """The process is no longer watched nor a slot's."""
         process = self._processes.pop(number)
-        for readable in (process.pidfd, process.end, process.printed):
-            self._context.unwatch(readable)
+        self._context.unwatch(process.pidfd)
+        self._context.unwatch(process.end)
+        if not process.is_silent:
+            self._context.unwatch(process.printed)
         return process
 
     def _answers(self, number: int) -> Answers:

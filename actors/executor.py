@@ -208,7 +208,8 @@ def main() -> NoReturn:
     try:
         serve(end, int(max_bytes))
     except OSError as error:
-        sys.stderr.write(f"regrow: the slot's socket no longer works: {error}\n")
+        with suppress(OSError):  # that may be closed as well
+            sys.stderr.write(f"regrow: the slot's socket no longer works: {error}\n")
         os._exit(BROKEN)
     sys.exit(0)
 

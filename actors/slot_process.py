@@ -11,6 +11,7 @@ what is read later is another turn's: so ``lines`` reads only what ``note_output
 
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -55,6 +56,7 @@ class SlotProcess:
         """Start it in ``folder``, which is made, and removed by ``bury``.  Raises OSError when the system cannot."""
         self.folder = folder
         self.max_payload_bytes = max_payload_bytes
+        self.is_silent = False  # nothing that could print is left, and ``printed`` is of no use any more
         self.garbage = ""  # why its packets cannot be trusted any more, "" while they can
         self.output = Output()
         self._printed_by: dict[int, Printed] = {}  # turns that have ended, and had printed something
@@ -141,6 +143,14 @@ class SlotProcess:
         size = bytearray(4)
         fcntl.ioctl(self.printed, termios.FIONREAD, size)
         self._noted_bytes = int.from_bytes(size, sys.byteorder)
+
+    def falls_silent(self) -> bool:
+        """Its output turned readable: is that because all that could print has closed it?  It would stay readable for ever."""
+        if not self._noted_bytes:
+            poller = select.poll()
+            poller.register(self.printed, select.POLLIN)
+            self.is_silent = poller.poll(0) == [(self.printed, select.POLLHUP)]
+        return self.is_silent
 
     def lines(self, now: float) -> list[str]:
         """What it had printed when its output was noted last, at most OUTPUT_BYTES of it, as lines to log."""

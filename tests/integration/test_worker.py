@@ -16,6 +16,7 @@ from regrow.actors import wire
 from regrow.actors.slot import AHEAD_TASKS
 from regrow.actors.task import FailureKind, TaskId
 from support import functions
+from support.processes import cpu_s
 from support.scripted import Dispatcher, children, dispatcher, is_alive, worker
 from support.waiting import wait_until
 
@@ -134,6 +135,29 @@ def test_garbage_in_its_socket_ends_a_slot_and_the_task_says_so(peer: Dispatcher
 
     assert "no answer" in peer.failure(ids[0]).message
     assert peer.result(ids[1]) == 2
+
+
+def test_a_task_that_closes_its_output_does_not_keep_its_worker_busy(
+    peer: Dispatcher, start: Start, tmp_path: Path
+) -> None:
+    """The end of a pipe that nobody writes to is readable for ever."""
+    process = start(slots=2)
+    gate, started = tmp_path / "gate", tmp_path / "started"
+    [silent] = peer.run(peer.task(functions.close_output_and_wait_for, str(gate), str(started)))
+    peer.until(started.exists, "it has closed its output")
+
+    before_s = cpu_s(process.pid)
+    peer.heard.clear()
+    for _ in range(3):
+        peer.expect(wire.Beat)
+    assert cpu_s(process.pid) - before_s < 0.5  # of two seconds
+
+    [other] = peer.run(peer.task(functions.double, 21))
+    assert peer.result(other) == 42
+    gate.touch()
+    assert peer.failure(silent).type == "exit:70"
+    [another] = peer.run(peer.task(functions.double, 22))
+    assert peer.result(another) == 44
 
 
 def test_it_beats_while_user_code_holds_the_interpreter(peer: Dispatcher, start: Start, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ import requests
 from regrow.actors.records import DispatcherRecord, Share
 from regrow.actors.store import Store
 from regrow.actors.task import Claimed, Failure, FailureKind, Move, Outcome, Settlement, WorkerId, WorkerRecord
+from support.processes import cpu_s
 from support.waiting import wait_until
 
 NO_ARGUMENTS = pickle.dumps(((), {}))
@@ -85,8 +86,7 @@ class Door:
 
     def cpu_s(self) -> float:
         """User and system time of the process so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s(self.process.pid)
 
 
 @contextmanager

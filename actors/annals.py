@@ -1,4 +1,4 @@
-"""Shell: the record of what has happened, as the gateway reads it, for asyncio: page by page, and as it grows.
+"""Shell: the record of what has happened, as the gateway reads it, for asyncio: page by page, and as it grows; faults it adds.
 
 The same options and errors as ``store.py``.  What an entry holds is in ``happenings.py``.
 """
@@ -14,7 +14,7 @@ from regrow.actors import keys
 from regrow.actors.astore import client_of, connected, translated
 from regrow.actors.cancellation import raise_if_cancelled
 from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s
-from regrow.actors.happenings import WHOLE, Entry, Place
+from regrow.actors.happenings import KEPT, WHOLE, Entry, FaultEvent, Place, encode_event
 
 PAGE: Final = 200  # entries that are read at once
 CONNECTIONS: Final = 8  # for pages; a call above that waits for a free one
@@ -35,6 +35,13 @@ class Annals:
     async def close(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+    async def add(self, fault: FaultEvent) -> Place:
+        """Put this on record; its place."""
+        fields = {"kind": "fault", "event": encode_event(fault)}
+        with translated():
+            name = await self._client.xadd(keys.EVENTS, cast("Any", fields), maxlen=KEPT, approximate=True)
+        return Entry(cast("bytes", name).decode(), {}).end._replace(number=0)
 
     async def end(self) -> Place:
         """The place behind the newest entry."""

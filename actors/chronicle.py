@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from regrow.actors.happenings import ChildEvent, encode_child
+from regrow.actors.happenings import ChildEvent, encode_event
 from regrow.actors.store_thread import Record, Recorded
 from regrow.runtime.actor import Context
 from regrow.runtime.tree import Follow, News
@@ -39,7 +39,7 @@ class Chronicle:
     def heard(self, news: News) -> None:
         """The root has told something."""
         self._is_writing = True
-        events = (encode_child(ChildEvent.of(happening, self._host)) for happening in news.happenings)
+        events = (encode_event(ChildEvent.of(happening, self._host)) for happening in news.happenings)
         self._ask(Record(self._context.tree, news.first, tuple(events)))
 
     def recorded(self, recorded: Recorded) -> None:

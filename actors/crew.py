@@ -5,6 +5,7 @@ It holds no policy: which task goes where, and what a death means, is decided in
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,9 @@ from regrow.actors.adopted import Adopted
 from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, Measure, NeedCode, Spawn, Steal
 from regrow.actors.events import Event
 from regrow.actors.judge import Judge
+from regrow.actors.obituaries import Obituaries
 from regrow.actors.oom import OomKills
-from regrow.actors.output import Dropped
+from regrow.actors.output_log import OutputLog
 from regrow.actors.packets import Ready
 from regrow.actors.slot_process import SlotProcess
 from regrow.actors.slots import Answers, Slots
@@ -31,7 +33,6 @@ from regrow.runtime.tree import TreeNode
 
 START_S: Final = 30.0  # a slot that is not ready by then is killed
 LIVENESS: Final = Heartbeat().liveness  # looks in a row that find a slot stopped, after which it is killed
-DROPPED_S: Final = 1.0  # what a slot's output loses is summed up for this long
 ORPHANS_S: Final = 1.0  # how long the end of what tasks have left may take when the worker ends
 
 ForDispatcher = NeedCode | Deliver | GiveBack
@@ -69,10 +70,11 @@ class Crew:
         self._tell = tell
         self._processes: dict[int, SlotProcess] = {}
         self._lives = [0] * len(slots.slots)  # processes started per slot
-        self._dropped = [Dropped() for _ in slots.slots]  # output that is not logged, since it was last told
+        self._output_log = OutputLog(context, len(slots.slots))
         self._stopped: Counter[int] = Counter()  # pids of slots seen stopped, and at how many looks in a row
         self._adopted = Adopted(context, lambda: frozenset(process.pid for process in self._processes.values()))
         self._oom_kills = OomKills()
+        self._obituaries = Obituaries(context.path)
         self._judge = Judge(slots, len(os.sched_getaffinity(0)))
         self._is_judge_due = False
         self._judge_timer: Timer | None = None
@@ -112,11 +114,9 @@ class Crew:
         for number, process in list(self._processes.items()):
             self._part(number)
             process.note_output()
-            self._log_output(number, process)
+            self._output_log.write(number, process)
             process.bury()
-        for number, dropped in enumerate(self._dropped):
-            if dropped != Dropped():
-                self._tell_dropped(number)
+        self._output_log.close()
         self._adopted.close(ORPHANS_S)
 
     def _carry(self, effect: Effect) -> list[Effect]:
@@ -201,7 +201,7 @@ class Crew:
         if self._is_current(number, process):
             self.carry(self._slots.ended(number, self._answers(number)))
             if process.has_lines and self._is_current(number, process):
-                self._log_output(number, process)
+                self._output_log.write(number, process)
 
     def _on_output(self, number: int, process: SlotProcess) -> None:
         """First see how much there is, then read answers, then the output: so it is known whose it is (see ``output``)."""
@@ -212,7 +212,7 @@ class Crew:
             self._context.unwatch(process.printed)
         self._on_answer(number, process)
         if self._is_current(number, process):
-            self._log_output(number, process)
+            self._output_log.write(number, process)
             if self._slots.has_bounds:
                 self.carry(self._judge.printing(number, process.output.size_bytes, self._context.now()))
 
@@ -228,12 +228,15 @@ class Crew:
             answers += more
         unread = process.unread()
         process.note_output()
-        self._log_output(number, process)
+        self._output_log.write(number, process)
         self._adopted.sweep()  # before it is buried: so somebody hears of its end, even if this worker is killed here
         death = self._part(number).bury()
         if death.reason == "signal:SIGKILL" and self._oom_kills.has_risen():
             death = msgspec.structs.replace(death, is_oom=True)
         log.info(Event.SLOT_DOWN, slot=number, slot_pid=process.pid, reason=death.reason)
+        now, life = self._context.now(), self._lives[number]
+        if told := self._obituaries.of(number, life, process.pid, death.reason, now, time.time()):
+            self._context.tell(told)
         self.carry(self._slots.exited(number, unread, answers, death))
         self._show()
 
@@ -268,19 +271,6 @@ class Crew:
             self._is_ready = True
             self._context.ready()
         self._show()
-
-    def _log_output(self, number: int, process: SlotProcess) -> None:
-        for line in process.lines(self._context.now()):
-            log.info(Event.SLOT_OUTPUT, slot=number, line=line)
-        news, dropped = process.output.take_dropped(), self._dropped[number]
-        if dropped == Dropped() != news:
-            self._context.after(DROPPED_S, lambda: self._tell_dropped(number))
-        dropped.add(news)
-
-    def _tell_dropped(self, number: int) -> None:
-        """At most once in DROPPED_S per slot, over all of its lives."""
-        dropped, self._dropped[number] = self._dropped[number], Dropped()
-        log.warning(Event.SLOT_OUTPUT_DROPPED, slot=number, lines=dropped.lines, size_bytes=dropped.size_bytes)
 
     def _show(self) -> None:
         """Put the slots into pictures of the tree."""

@@ -100,6 +100,8 @@ class GatewayFlags:
     "of bodies and results that are on their way through it, above which it answers 429 (default 256 MiB)"
     retention_s: float | None = None
     "seconds that an ended task is kept (default a day)"
+    allow_chaos: Annotated[bool | None, Parameter(negative="")] = None
+    "take note of faults that are injected here on purpose (default no)"
 
 
 @Parameter(name="*")

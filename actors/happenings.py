@@ -6,15 +6,19 @@ id and its number in there, ``1764000000000-0.3``, and whoever has seen it can g
 
 import re
 from collections.abc import Mapping
-from typing import Final, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 import msgspec
 
 from regrow.runtime.tree import Happening
 
+KEPT: Final = 10_000  # entries, about; the scripts say the same (moves.lua)
 TOLD_MS: Final = 24 * 3600 * 1000  # after its last happening, after which a tree's place in the record is forgotten
 PLACE: Final = re.compile(r"(\d{1,19})-(\d{1,19})(?:\.(\d{1,9}))?", re.ASCII)
 WHOLE: Final = 10**9  # a number that no event of an entry has: all of the entry has been seen
+
+
+Phase = Literal["injected", "undone", "missed"]  # of a fault; missed: nothing was there to harm
 
 
 class TaskEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="task"):
@@ -31,7 +35,7 @@ class TaskEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="task"):
 class ChildEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="child"):
     """What happened to a process of a supervision tree on ``host``. ``at``: Unix seconds of that machine.
 
-    ``event`` is child.up, child.down, child.overdue, child.killed or supervisor.gave_up.
+    ``event`` is child.up, child.down, child.overdue, child.killed or supervisor.gave_up; or slot.down, of one of a worker's slots.
     """
 
     at: float
@@ -48,10 +52,21 @@ class ChildEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="child"):
         return cls(**msgspec.structs.asdict(happening), host=host)
 
 
-Event = TaskEvent | ChildEvent
+class FaultEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="fault"):
+    """Somebody does harm on purpose, as they say themselves. ``at``: Unix seconds; ``target``: a path of the tree on ``host``."""
+
+    at: float
+    fault: str
+    target: str
+    phase: Phase
+    detail: str = ""
+    host: str = ""
+
+
+Event = TaskEvent | ChildEvent | FaultEvent
 _decode_moves = msgspec.msgpack.Decoder(list[tuple[str, str, int, str, str]]).decode
-_decode_child = msgspec.json.Decoder(ChildEvent).decode
-encode_child = msgspec.json.Encoder().encode
+_decode_event = msgspec.json.Decoder(ChildEvent | FaultEvent).decode
+encode_event = msgspec.json.Encoder().encode
 
 
 class Place(NamedTuple):
@@ -98,7 +113,7 @@ class Entry(NamedTuple):
             if b"moves" in self.fields:
                 at = self.end.ms / 1000
                 return [TaskEvent(at, *move) for move in _decode_moves(self.fields[b"moves"])]
-            return [_decode_child(self.fields[b"event"])]
+            return [_decode_event(self.fields[b"event"])]
         except (KeyError, msgspec.MsgspecError, UnicodeDecodeError):
             return []
 

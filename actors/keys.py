@@ -47,9 +47,9 @@ changes (see moves.lua). Times are Unix milliseconds of the store; ``history`` i
 ended, outcome]`` of the attempts that are over; the one in hand is ``attempt worker started``.
 
 An entry of ``events`` has ``kind`` "task" and ``moves``, a msgpack list of ``[task id, move, attempt, worker, why]`` that one
-script made (its id is the store's time); or ``kind`` "child" and ``event``, a ChildEvent in JSON. ``why`` is a settlement's
-kind, and with "inherit" the dispatcher that had been silent; "submit" has attempt 0 and no worker. About the last 10,000
-entries are kept.
+script made (its id is the store's time); or ``kind`` "child" and ``event``, a ChildEvent in JSON; or ``kind`` "fault" and
+``event``, a FaultEvent in JSON. ``why`` is a settlement's kind, and with "inherit" the dispatcher that had been silent; "submit"
+has attempt 0 and no worker. About the last 10,000 entries are kept.
 
 An idempotency key is kept nowhere: its task's id is made from it, so it lives as long as the record. ``body`` is a digest of
 function, parameters and max_attempts, by which a repeated submit is told from another one under the same key; it is empty

@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_open_files: int | None = None
     max_file_bytes: int | None = None
     max_processes: int | None = None
+    allow_chaos: bool = False  # whether faults on purpose may be reported to this tree
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     def checked(self) -> Self:

@@ -32,6 +32,7 @@ from regrow.gateway.letters import Letters
 from regrow.gateway.metrics import MEDIA_TYPE, Meter, Metrics
 from regrow.gateway.openapi import gives, takes
 from regrow.gateway.problems import ApiError
+from regrow.gateway.request import said, service_of
 from regrow.gateway.service import NoTree, Service, Tree
 from regrow.runtime.errors import ConfigError, RegrowError, StoreError
 from regrow.runtime.logs import log
@@ -124,17 +125,6 @@ def _misfits(error: RequestValidationError) -> tuple[str, list[dict[str, str]]]:
     return "; ".join(f"{misfit['field']}: {misfit['message']}" for misfit in misfits), misfits
 
 
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-async def _asked(request: Request, model: type[schemas.M]) -> schemas.M:
-    """The request's body.  Raises ApiError, Misfit."""
-    limit = body.limit_of(_service(request).settings.max_payload_bytes)
-    return schemas.fit(model, await body.read(request, limit))
-
-
 # The official four
 
 
@@ -153,8 +143,8 @@ async def running(request: Request) -> Response:
 )
 async def register_function(request: Request) -> Response:
     """Register a function: the pickle of a callable."""
-    asked = await _asked(request, schemas.RegisterFunction)
-    record, _ = await _service(request).register(asked)
+    asked = await said(request, schemas.RegisterFunction)
+    record, _ = await service_of(request).register(asked)
     return body.answer(request, views.FunctionId(record.function_id))
 
 
@@ -169,21 +159,21 @@ async def execute_function(request: Request) -> Response:
     A 503 leaves open whether the task was accepted; a submit that can be repeated safely is POST /v1/tasks with an
     ``idempotency_key``.
     """
-    task_id = await _service(request).submit_one(await _asked(request, schemas.ExecuteFunction))
+    task_id = await service_of(request).submit_one(await said(request, schemas.ExecuteFunction))
     return body.answer(request, views.TaskId(task_id))
 
 
 @official.get("/status/{task_id}", responses=gives("Status", 404, 422, 503))
 async def status(request: Request, task_id: UUID) -> Response:
     """Where a task stands."""
-    record = await _service(request).task(TaskId(str(task_id)), with_result=False)
+    record = await service_of(request).task(TaskId(str(task_id)), with_result=False)
     return body.answer(request, views.Status(record.task_id, record.status))
 
 
 @official.get("/result/{task_id}", responses=gives("Result", 404, 422, 429, 503))
 async def result(request: Request, task_id: UUID) -> Response:
     """A task's result, "" while it has none; for a FAILED one the pickle of its error's text."""
-    return body.results(request, views.result(await _service(request).task(TaskId(str(task_id)))))
+    return body.results(request, views.result(await service_of(request).task(TaskId(str(task_id)))))
 
 
 # Ours
@@ -192,8 +182,8 @@ async def result(request: Request, task_id: UUID) -> Response:
 @v1.post("/functions", openapi_extra=takes("NewFunction"), responses=gives("Registered", 400, 413, 415, 422, 429, 503))
 async def new_function(request: Request) -> Response:
     """Register a function."""
-    asked = await _asked(request, schemas.NewFunction)
-    record, warnings = await _service(request).register(asked)
+    asked = await said(request, schemas.NewFunction)
+    record, warnings = await service_of(request).register(asked)
     return body.answer(request, views.Registered(record.function_id, record.digest, warnings))
 
 
@@ -204,7 +194,7 @@ async def functions(
     after: UUID | None = None,
 ) -> Response:
     """Registered functions, oldest first, page by page."""
-    found = await _service(request).functions(limit + 1, FunctionId(str(after)) if after else None)
+    found = await service_of(request).functions(limit + 1, FunctionId(str(after)) if after else None)
     page = [views.function(record) for record in found[:limit]]
     return body.answer(request, views.Functions(page, page[-1].function_id if len(found) > limit else None))
 
@@ -212,13 +202,13 @@ async def functions(
 @v1.get("/functions/{function_id}", responses=gives("Function", 404, 422, 503))
 async def one_function(request: Request, function_id: UUID) -> Response:
     """A registered function."""
-    return body.answer(request, views.function(await _service(request).function(FunctionId(str(function_id)))))
+    return body.answer(request, views.function(await service_of(request).function(FunctionId(str(function_id)))))
 
 
 @v1.delete("/functions/{function_id}", responses=gives("Forgotten", 404, 422, 503))
 async def forget_function(request: Request, function_id: UUID) -> Response:
     """Delete a function: it cannot be called any more, and what was submitted before still runs."""
-    await _service(request).forget(FunctionId(str(function_id)))
+    await service_of(request).forget(FunctionId(str(function_id)))
     return body.answer(request, views.Forgotten(str(function_id)))
 
 
@@ -229,8 +219,8 @@ async def new_tasks(request: Request) -> Response:
     Tasks with an ``idempotency_key`` can be submitted again after a lost answer or a 503: the same key gives the same
     ``task_id``, and the task is there once.
     """
-    asked = await _asked(request, schemas.NewTasks)
-    verdicts = await _service(request).submit(schemas.fit_tasks(asked.tasks))
+    asked = await said(request, schemas.NewTasks)
+    verdicts = await service_of(request).submit(schemas.fit_tasks(asked.tasks))
     full = [verdict for verdict in verdicts if isinstance(verdict, ApiError) and verdict.problem == "queue_full"]
     if full and len(full) == len(verdicts):
         raise full[0]
@@ -240,13 +230,13 @@ async def new_tasks(request: Request) -> Response:
 @v1.get("/tasks/{task_id}", responses=gives("Task", 404, 422, 429, 503))
 async def one_task(request: Request, task_id: UUID, wait_s: Seconds = 0.0) -> Response:
     """A task, when it has ended or ``wait_s`` seconds are over."""
-    return body.results(request, views.task(await _service(request).ended_task(TaskId(str(task_id)), wait_s)))
+    return body.results(request, views.task(await service_of(request).ended_task(TaskId(str(task_id)), wait_s)))
 
 
 @v1.delete("/tasks/{task_id}", responses=gives("Task", 404, 422, 503))
 async def cancel(request: Request, task_id: UUID) -> Response:
     """Cancel a task: it is FAILED, kind cancelled, from here on, and is killed if it runs. One that has ended stays as it is."""
-    service, known = _service(request), TaskId(str(task_id))
+    service, known = service_of(request), TaskId(str(task_id))
     await service.cancel([known])
     return body.answer(request, views.task(await service.task(known)))
 
@@ -254,39 +244,39 @@ async def cancel(request: Request, task_id: UUID) -> Response:
 @v1.post("/tasks/cancel", openapi_extra=takes("Cancel"), responses=gives("Cancelled", 400, 413, 415, 422, 503))
 async def cancel_many(request: Request) -> Response:
     """Cancel many tasks; with ``only_queued`` those that run go on."""
-    asked = await _asked(request, schemas.Cancel)
+    asked = await said(request, schemas.Cancel)
     ids = [TaskId(task_id) for task_id in asked.task_ids]
-    verdicts = await _service(request).cancel(ids, only_queued=asked.only_queued)
+    verdicts = await service_of(request).cancel(ids, only_queued=asked.only_queued)
     return body.answer(request, views.cancelled(ids, verdicts))
 
 
 @v1.post("/tasks/wait", openapi_extra=takes("Wait"), responses=gives("Ended", 400, 413, 415, 422, 429, 503))
 async def wait(request: Request) -> Response:
     """Those of many tasks that have ended, as soon as there are any, or after ``wait_s`` seconds."""
-    asked = await _asked(request, schemas.Wait)
+    asked = await said(request, schemas.Wait)
     hold_of(request).move_to(request.app.state.waits)
-    records, unknown = await _service(request).ended([TaskId(task_id) for task_id in asked.task_ids], asked.wait_s)
+    records, unknown = await service_of(request).ended([TaskId(task_id) for task_id in asked.task_ids], asked.wait_s)
     return body.results(request, views.Ended([views.task(record) for record in records], list(unknown)))
 
 
 @v1.get("/workers", responses=gives("Workers", 503))
 async def workers(request: Request) -> Response:
     """Every registered worker, also those of other commands and machines."""
-    return body.answer(request, views.Workers(await _service(request).workers()))
+    return body.answer(request, views.Workers(await service_of(request).workers()))
 
 
 @v1.patch("/pools/workers", openapi_extra=takes("Resize"), responses=gives("Pool", 400, 409, 413, 415, 422, 429, 503))
 async def resize(request: Request) -> Response:
     """Give the tree's pool of workers another size."""
-    asked = await _asked(request, schemas.Resize)
-    await _service(request).tree.resize(asked.size)
+    asked = await said(request, schemas.Resize)
+    await service_of(request).tree.resize(asked.size)
     return body.answer(request, views.Pool(asked.size))
 
 
 @v1.get("/tree", responses=gives("TreeNode", 503))
 async def tree(request: Request) -> Response:
     """The supervision tree; of a gateway by itself, that alone."""
-    return body.answer(request, await _service(request).tree.snapshot())
+    return body.answer(request, await service_of(request).tree.snapshot())
 
 
 # For those who watch
@@ -301,14 +291,14 @@ async def healthz(request: Request) -> Response:
 @probes.get("/readyz", responses=gives("Health") | {503: {"description": "tasks would not run now; reasons say why"}})
 async def readyz(request: Request) -> Response:
     """200: the store answers, a dispatcher lives, and a worker takes tasks."""
-    reasons = await _service(request).shortcomings()
+    reasons = await service_of(request).shortcomings()
     return body.answer(request, views.Health("not_ready" if reasons else "ok", reasons), 503 if reasons else 200)
 
 
 @probes.get("/metrics", responses={200: {"description": "Prometheus text", "content": {"text/plain": {}}}})
 async def metrics(request: Request) -> Response:
     """Metrics for Prometheus; without the store's when it does not answer."""
-    service, found = _service(request), request.app.state.metrics
+    service, found = service_of(request), request.app.state.metrics
     counts, registered = None, []
     try:
         counts, registered = await service.counts(), await service.workers()

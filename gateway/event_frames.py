@@ -3,7 +3,7 @@
 ::
 
     id: 1764000000000-0.3          the place of the event: what Last-Event-ID resumes behind
-    event: task                    task, child, gap or end
+    event: task                    task, child, fault, gap or end
     data: {"kind":"task", ...}     one JSON object
 """
 
@@ -67,7 +67,7 @@ class Page:
 
 def frame(place: Place, event: Event) -> bytes:
     """One event."""
-    kind = b"task" if isinstance(event, TaskEvent) else b"child"
+    kind = str(event.__struct_config__.tag).encode()
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (str(place).encode(), kind, _encode(event))
 
 

@@ -1,23 +1,26 @@
-"""Shell: the routes of the record: what happens, as it happens, and the story of one task."""
+"""Shell: the routes of the record: what happens, as it happens, faults on purpose among it, and the story of one task."""
 
+import socket
+import time
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from regrow.actors.happenings import Place
+from regrow.actors.happenings import FaultEvent, Place
 from regrow.actors.task import TaskId
-from regrow.gateway import body
+from regrow.gateway import body, schemas, views
 from regrow.gateway.event_stream import MEDIA_TYPE, EventStream
-from regrow.gateway.openapi import gives
+from regrow.gateway.openapi import gives, takes
 from regrow.gateway.problems import ApiError
-from regrow.gateway.service import Service
+from regrow.gateway.request import said, service_of
 from regrow.gateway.tales import tell
 
 router = APIRouter(prefix="/v1", tags=["v1"])
+NOT_ALLOWED: Final = "faults are injected into trees that are there for it only: start this one with --allow-chaos (REGROW_ALLOW_CHAOS=1)"
 STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "description": "server-sent events: task, child, and gap or end of the stream itself",
+        "description": "server-sent events: task, child, fault, and gap or end of the stream itself",
         "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
     }
 }
@@ -35,17 +38,37 @@ async def events(
     """What happens to tasks and processes, as server-sent events, from now on or from a given event on.
 
     Each event's ``data`` is one JSON object with ``at`` (Unix seconds) and ``kind``: "task" has task_id, move, attempt, worker and
-    why; "child" has event, path, incarnation, pid, reason and host. About the newest 10,000 entries are kept.
+    why; "child" has event, path, incarnation, pid, reason and host; "fault" has fault, target, phase, detail and host. About the
+    newest 10,000 entries are kept.
     """
-    service: Service = request.app.state.service
-    return EventStream(service.events, _place(last_event_id or after), str(task_id or ""))
+    return EventStream(service_of(request).events, _place(last_event_id or after), str(task_id or ""))
 
 
 @router.get("/tasks/{task_id}/story", responses=gives("Story", 404, 422, 503))
 async def story(request: Request, task_id: UUID) -> Response:
     """What has happened to one task, in order and in words."""
-    service: Service = request.app.state.service
-    return body.answer(request, await tell(service, TaskId(str(task_id))))
+    return body.answer(request, await tell(service_of(request), TaskId(str(task_id))))
+
+
+@router.post(
+    "/events/faults", openapi_extra=takes("Fault"), responses=gives("Noted", 400, 403, 413, 415, 422, 429, 503)
+)
+async def fault(request: Request) -> Response:
+    """Take note of a fault that somebody injects here on purpose. Only a tree that allows chaos does (``--allow-chaos``)."""
+    service = service_of(request)
+    if not service.settings.allow_chaos:
+        raise ApiError("chaos_not_allowed", NOT_ALLOWED)
+    asked = await said(request, schemas.Fault)
+    at = time.time() if asked.at is None else asked.at
+    event = FaultEvent(at, asked.fault, asked.target, asked.phase, asked.detail, socket.gethostname())
+    return body.answer(request, views.Noted(str(await service.events.annals.add(event))))
+
+
+@router.get("/chaos", responses=gives("Chaos"))
+async def chaos(request: Request) -> Response:
+    """Whether faults may be injected here on purpose, and which tree this is."""
+    service = service_of(request)
+    return body.answer(request, views.Chaos(service.settings.allow_chaos, service.tree.id))
 
 
 def _place(text: str) -> Place | None:

@@ -28,6 +28,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     **{fault.value: Kind(400, "the payload is not what it is sent as") for fault in Fault},
     "malformed_body": Kind(400, "the body cannot be read"),
     "foreign_origin": Kind(403, "requests from other web pages are refused"),
+    "chaos_not_allowed": Kind(403, "no faults are injected here"),
     "not_found": Kind(404, "there is nothing here"),
     "unknown_function": Kind(404, "there is no such function"),
     "unknown_task": Kind(404, "there is no such task"),

@@ -22,6 +22,8 @@ from pydantic import (
 from pydantic.json_schema import models_json_schema
 from pydantic_core import PydanticCustomError
 
+from regrow.actors.happenings import Phase
+
 MAX_BATCH: Final = 10_000  # tasks per request
 MAX_WAIT_S: Final = 60.0  # longest long poll; a longer wish is answered after this
 NOT_YET: Final = ("priority",)
@@ -193,8 +195,18 @@ class Resize(Body):
     size: Annotated[int, Field(ge=1, le=1024)]
 
 
+class Fault(Body):
+    """POST /v1/events/faults. ``target``: the path of what is harmed, as GET /v1/tree has it; ``at``: Unix seconds, by default now."""
+
+    fault: Name
+    target: Annotated[str, Field(min_length=1, max_length=500)]
+    phase: Phase
+    at: Annotated[float | None, Field(strict=True, ge=0, le=1e11, allow_inf_nan=False)] = None
+    detail: Annotated[str, Field(max_length=2000)] = ""
+
+
 REQUESTS: Final[tuple[type[Body], ...]] = (
-    RegisterFunction, ExecuteFunction, NewFunction, NewTask, NewTasks, Wait, Cancel, Nothing, Resize,
+    RegisterFunction, ExecuteFunction, NewFunction, NewTask, NewTasks, Wait, Cancel, Nothing, Resize, Fault,
 )  # fmt: skip
 _ONE_TASK: Final = TypeAdapter(NewTask)
 _ALL_TASKS: Final = TypeAdapter(list[NewTask])

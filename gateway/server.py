@@ -144,6 +144,7 @@ class TreeOf:
     def __init__(self, context: AsyncContext) -> None:
         self._context = context
         self._root = context.path.partition("/")[0]
+        self.id = context.tree
 
     async def snapshot(self) -> TreeNode:
         """The whole tree, by the root's knowledge.  Raises ActorError."""

@@ -43,7 +43,9 @@ T = TypeVar("T")
 
 
 class Tree(Protocol):
-    """The supervision tree, as far as the gateway has to do with it."""
+    """The supervision tree, as far as the gateway has to do with it. ``id`` is new each time that it is started."""
+
+    id: str
 
     async def snapshot(self) -> TreeNode:
         """The whole tree.  Raises ActorError."""
@@ -56,6 +58,8 @@ class Tree(Protocol):
 
 class NoTree:
     """A gateway that runs by itself."""
+
+    id = ""
 
     async def snapshot(self) -> TreeNode:
         """Itself."""

@@ -4,15 +4,16 @@ Theory of operation. The task's own record is kept as long as the task: it tells
 and of the end. The stream tells more (work given back, a takeover, a wait for its time, the death of a worker) and is kept for the
 newest moves only. Its beginning is what goes first: so where it still has the submit it has everything, and else the record
 tells what is missing. A move that both tell of is told once. A move that a worker's death caused is preceded by that death, where
-a supervisor saw it.
+a supervisor saw it. A fault that somebody has injected on purpose stands where it was, by its own time.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from regrow.actors.happenings import ChildEvent, Event, TaskEvent
+from regrow.actors.happenings import ChildEvent, Event, FaultEvent, TaskEvent
 from regrow.actors.records import COMPLETED
 from regrow.actors.task import FINAL, Attempt, Failure, FailureKind, Move, State, TaskRecord
 
@@ -20,7 +21,9 @@ SAME_S: Final = 0.05  # a script reads the time twice: for the task and for the 
 DEATH_S: Final = (
     15.0  # between a worker's death and the loss of its tasks, at most: its window of silence, and clocks that differ
 )
+FAULT_S: Final = 1.0  # after the end of an attempt, in which a fault may be said to have been: clocks differ
 SUBMIT: Final = "submit"
+FAULT: Final = "fault"
 WORKER_DOWN: Final = "worker_down"
 BY_WORKER: Final = frozenset({Move.LOSE_WORKER.value, Move.GIVE_UP.value})
 AGAIN: Final[Mapping[str, Move]] = {
@@ -56,7 +59,7 @@ WORDS: Final[Mapping[str, str]] = {
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One event of a story. ``at``: Unix seconds. ``move`` is a move's name, "submit", "due", "inherit", "found" or "worker_down"."""
+    """One event of a story. ``at``: Unix seconds. ``move``: a move's name, "submit", "due", "inherit", "found", "worker_down" or "fault"."""
 
     at: float
     move: str
@@ -77,7 +80,28 @@ def story(record: TaskRecord, events: Iterable[Event]) -> list[Line]:
         if death is not None:
             lines.append(_last_breath(move, death))
         lines.append(_line(move, record.failure))
+    for fault in told:
+        if isinstance(fault, FaultEvent) and (attempt := _hit(fault, record.attempts)) is not None:
+            place = next((place for place, line in enumerate(lines) if line.at > fault.at), len(lines))
+            lines.insert(place, _harm(fault, attempt))
     return lines
+
+
+def _hit(fault: FaultEvent, attempts: Sequence[Attempt]) -> Attempt | None:
+    """The attempt whose worker was harmed, or a slot of it, while it ran there."""
+    for attempt in attempts:
+        name, _, rest = attempt.worker.partition("@")
+        is_there = fault.host == rest.partition("/")[0] and name in fault.target.split("/")
+        until = math.inf if attempt.ended_at is None else attempt.ended_at + FAULT_S
+        if is_there and attempt.started_at - SAME_S <= fault.at <= until:
+            return attempt
+    return None
+
+
+def _harm(fault: FaultEvent, attempt: Attempt) -> Line:
+    detail = f": {fault.detail}" if fault.detail else ""
+    text = f"somebody's fault on purpose, {fault.fault} of {fault.target}, was {fault.phase}{detail}"
+    return Line(fault.at, FAULT, attempt.number, attempt.worker, fault.fault, text)
 
 
 def from_record(record: TaskRecord) -> list[TaskEvent]:

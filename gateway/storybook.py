@@ -10,11 +10,12 @@ from rich.text import Text
 
 from regrow.actors.task import Move, State
 from regrow.gateway.answers import LineView, StoryAnswer
-from regrow.gateway.story import WORKER_DOWN
+from regrow.gateway.story import FAULT, WORKER_DOWN
 
 COLOURS: Final[Mapping[str, str]] = {
     Move.SUCCEED: "green",
     WORKER_DOWN: "red",
+    FAULT: "magenta",
     Move.FAIL: "red",
     Move.GIVE_UP: "red",
     Move.EXPIRE: "red",

@@ -203,6 +203,19 @@ class Pool(msgspec.Struct, frozen=True):
     size: int
 
 
+class Noted(msgspec.Struct, frozen=True):
+    """POST /v1/events/faults: the id of its event."""
+
+    id: str
+
+
+class Chaos(msgspec.Struct, frozen=True):
+    """GET /v1/chaos: whether faults may be injected here, and the tree's id, which is new each time that it is started."""
+
+    allowed: bool
+    tree: str
+
+
 class Health(msgspec.Struct, frozen=True):
     """GET /healthz and /readyz. ``reasons`` say what is missing."""
 
@@ -223,7 +236,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 ANSWERS: Final[tuple[type, ...]] = (
     Running, FunctionId, TaskId, Status, Result, Task, Story, Ended, Registered, Function, Functions, Submitted, Workers,
-    TreeNode, Pool, Health, Problem, Forgotten, Letter, Letters, Requeued, Purged, Cancelled,
+    TreeNode, Pool, Health, Problem, Forgotten, Letter, Letters, Requeued, Purged, Cancelled, Noted, Chaos,
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ AGAIN_WITHIN_S = (
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with running(tmp_path_factory.mktemp("record"), "--workers", "2", "--slots", "1") as it:
+    with running(tmp_path_factory.mktemp("record"), "--workers", "2", "--slots", "1", "--allow-chaos") as it:
         yield it
 
 
@@ -119,6 +119,45 @@ def test_a_dispatcher_that_is_killed_loses_nothing_that_happened_meanwhile(clust
         assert time.monotonic() - stopped_at >= 2.0, "the fault hit: nobody wrote before the next dispatcher"
         lives = [(event["event"], event["path"], event["incarnation"]) for event in events()]
         assert len(lives) == len(set(lives)), "the next dispatcher was told everything again, and wrote it once"
+
+
+def test_the_death_of_a_slot_is_an_event_with_its_worker_process_and_reason(cluster: Cluster) -> None:
+    def leave() -> None:
+        import os
+
+        os._exit(3)
+
+    before = {slot["pid"]: slot["path"] for slot in cluster.of_role("slot")}
+    with EventListener(int(cluster.url.rpartition(":")[2])) as listener:
+        assert listener.status == 200
+        task_id = cluster.submit(cluster.register(leave))
+        assert cluster.end_of(task_id)["error"]["kind"] == "quarantined"
+        deaths = wait_until(lambda: deaths_of_slots(listener, 3), 20, "three slots died of it")
+
+    assert {death["reason"] for death in deaths} == {"exit:3"}
+    assert deaths[0]["path"] == before[deaths[0]["pid"]]
+
+
+def deaths_of_slots(listener: EventListener, count: int) -> list[dict[str, Any]] | None:
+    """As they were told, when there are so many."""
+    listener.read(0.1)
+    found = [told.data for told in listener.events() if told.data.get("event") == "slot.down"]
+    return found if len(found) >= count else None
+
+
+def test_a_fault_on_purpose_is_in_the_story_of_the_task_that_it_hit(cluster: Cluster, tmp_path: Path) -> None:
+    task_id, victim = run_once_killed(cluster, tmp_path / "witness")
+    fault = {"fault": "kill", "target": victim["path"], "phase": "injected"}
+    [lost_at] = [event["at"] for event in story(cluster, task_id) if event["move"] == "lose_worker"]
+
+    assert cluster.post("/v1/events/faults", fault | {"at": lost_at - 0.01}).status_code == 200
+
+    told = [(event["move"], event["attempt"], event["worker"]) for event in story(cluster, task_id)]
+    [(_, attempt, worker)] = [one for one in told if one[0] == "fault"]
+    assert attempt == 1
+    assert ("lose_worker", 1, worker) in told
+    assert cluster.get("/v1/chaos").json()["allowed"]
+    assert cluster.get("/v1/chaos").json()["tree"]
 
 
 def test_an_unknown_task_has_no_story(cluster: Cluster) -> None:

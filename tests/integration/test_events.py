@@ -17,7 +17,7 @@ import pytest
 
 from regrow.actors import keys
 from regrow.actors.annals import Annals
-from regrow.actors.happenings import ChildEvent, Entry, Place, encode_child
+from regrow.actors.happenings import ChildEvent, Entry, Place, encode_event
 from regrow.actors.store import Store
 from regrow.actors.task import FunctionId, TaskId
 from regrow.gateway import event_stream
@@ -51,6 +51,13 @@ def door(server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
         yield door
 
 
+@pytest.fixture(scope="module")
+def bold(server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """One that allows chaos."""
+    with serving(server.url, tmp_path_factory.mktemp("bold") / "log", allow_chaos="true") as door:
+        yield door
+
+
 @pytest.fixture
 def store(server: Valkey) -> Iterator[Store]:
     with server.client() as client:
@@ -61,9 +68,10 @@ def store(server: Valkey) -> Iterator[Store]:
 
 
 @contextmanager
-def serving(store_url: str, log: Path, port: int = 0) -> Iterator[Door]:
+def serving(store_url: str, log: Path, port: int = 0, **settings: str) -> Iterator[Door]:
     """``regrow gateway`` in a process of its own."""
     environment = os.environ | {"REGROW_REDIS_URL": store_url, "REGROW_PORT": str(port)}
+    environment |= {f"REGROW_{name.upper()}": value for name, value in settings.items()}
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-c", SERVE], env=environment, stdout=output, stderr=output)
     try:
@@ -100,7 +108,7 @@ def test_who_listens_is_told_each_move_as_it_is_made(server: Valkey, store: Stor
     with EventListener(door.port) as listener:
         assert listener.status == 200
         [task_id] = run(server, store, 1)
-        store.record("tree", 1, [encode_child(ChildEvent(5.5, "child.down", "root/a", 2, 7, "exit:3", "here"))])
+        store.record("tree", 1, [encode_event(ChildEvent(5.5, "child.down", "root/a", 2, 7, "exit:3", "here"))])
 
         events = listener.until(4)
 
@@ -159,13 +167,65 @@ def test_it_goes_on_exactly_when_the_gateway_has_been_killed_and_started_again(
     assert len(everything) == 3 * (3 + 70 + run_after)
 
 
+FAULT = {"fault": "freeze", "target": "root/workers/worker-0", "phase": "injected", "detail": "for 5 s"}
+
+
+def test_a_fault_on_purpose_is_an_event_among_the_others(server: Valkey, store: Store, bold: Door) -> None:
+    with EventListener(bold.port) as listener:
+        assert listener.status == 200
+        [task_id] = run(server, store, 1)
+
+        injected = bold.post("/v1/events/faults", FAULT | {"at": 5.5})
+        undone = bold.post("/v1/events/faults", FAULT | {"phase": "undone", "detail": ""})
+
+        *moves, first, second = listener.until(5)
+        assert [event.data["task_id"] for event in moves] == [task_id] * 3
+        assert (injected.status_code, injected.json()) == (200, {"id": first.id})
+        assert undone.json() == {"id": second.id}
+        assert first.kind == second.kind == "fault"
+        assert first.data == FAULT | {"kind": "fault", "at": 5.5, "host": socket.gethostname()}
+        assert abs(second.data["at"] - time.time()) < 30
+        assert bold.get("/v1/chaos").json() == {"allowed": True, "tree": ""}
+
+
+def test_a_tree_that_is_not_there_for_it_takes_note_of_no_fault(server: Valkey, store: Store, door: Door) -> None:
+    answer = door.post("/v1/events/faults", FAULT)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "chaos_not_allowed")
+    assert "--allow-chaos" in answer.json()["detail"]
+    assert door.get("/v1/chaos").json() == {"allowed": False, "tree": ""}
+    assert kept(server) == []
+
+
+@pytest.mark.parametrize(
+    "misfit",
+    [
+        {"fault": ""},
+        {"target": ""},
+        {"phase": "planned"},
+        {"at": -1.0},
+        {"at": "now"},
+        {"detail": "x" * 2001},
+        {"a": 1},
+    ],
+    ids=str,
+)
+def test_a_fault_that_says_something_else_is_refused(
+    server: Valkey, store: Store, misfit: dict[str, object], bold: Door
+) -> None:
+    answer = bold.post("/v1/events/faults", FAULT | misfit)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert kept(server) == []
+
+
 def test_one_task_can_be_listened_to(server: Valkey, store: Store, door: Door) -> None:
     function = register(server.url)
     [wanted, _] = submit(server.url, function, b"", b"")
     with EventListener(door.port, f"?after=0&task_id={wanted}") as listener:
         listener.until(1)
         store.settle("a", [success(task) for task in claim(store, 2)])
-        store.record("one", 1, [encode_child(ChildEvent(1.0, "child.up", "root/a", 1))])
+        store.record("one", 1, [encode_event(ChildEvent(1.0, "child.up", "root/a", 1))])
         run(server, store, 1)
 
         events = listener.until(3)

@@ -141,8 +141,8 @@ def shown(value: object) -> str:
     """As the table has it."""
     if value == ():
         return ""
-    if value is None:
-        return "none"
+    if value is None or value is False:
+        return "none" if value is None else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

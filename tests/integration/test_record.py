@@ -1,7 +1,7 @@
 """The record of moves: written by the scripts themselves, bounded, in step with what they do."""
 
 from regrow.actors import keys
-from regrow.actors.happenings import ChildEvent, Entry, Event, TaskEvent, encode_child
+from regrow.actors.happenings import ChildEvent, Entry, Event, TaskEvent, encode_event
 from regrow.actors.records import Share
 from regrow.actors.store import Store
 from regrow.actors.task import Settlement
@@ -109,7 +109,7 @@ def test_at_the_memory_limit_moves_are_still_told(server: Valkey, store: Store) 
         client.config_set("maxmemory", 1)
 
     store.settle("a", [success(claim(store, 1)[0])])
-    store.record("tree", 1, [encode_child(child(1))])
+    store.record("tree", 1, [encode_event(child(1))])
 
     assert [move.move for move in moves(server)] == ["submit", "claim", "succeed"]
     assert events(server)[-1] == child(1)
@@ -120,7 +120,7 @@ def child(number: int) -> ChildEvent:
 
 
 def test_what_happened_to_a_tree_is_told_once_however_often_it_is_written(server: Valkey, store: Store) -> None:
-    page = [encode_child(child(number)) for number in (1, 2, 3)]
+    page = [encode_event(child(number)) for number in (1, 2, 3)]
 
     store.record("tree", 1, page[:2])
     store.record("tree", 1, page)
@@ -133,7 +133,7 @@ def test_what_happened_to_a_tree_is_told_once_however_often_it_is_written(server
 
 
 def test_happenings_that_were_lost_leave_no_hole_to_wait_for(server: Valkey, store: Store) -> None:
-    store.record("tree", 1, [encode_child(child(1))])
-    store.record("tree", 50, [encode_child(child(50))])
+    store.record("tree", 1, [encode_event(child(1))])
+    store.record("tree", 50, [encode_event(child(50))])
 
     assert events(server) == [child(1), child(50)]

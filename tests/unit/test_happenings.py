@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regrow.actors.happenings import ChildEvent, Entry, Place, TaskEvent, encode_child
+from regrow.actors.happenings import KEPT, ChildEvent, Entry, FaultEvent, Place, TaskEvent, encode_event
+from regrow.actors.scripts import RECORD
 
 MOVES = msgspec.msgpack.encode([["t1", "submit", 0, "", ""], ["t2", "claim", 1, "w", ""]])
 
@@ -24,7 +25,17 @@ def test_an_entry_of_moves_is_one_event_per_move_at_the_stores_time() -> None:
 def test_an_entry_of_a_child_is_one_event_at_its_own_time() -> None:
     event = ChildEvent(2.5, "child.down", "root/a", 3, 44, "signal:SIGKILL", "here")
 
-    assert Entry("9000-0", {b"kind": b"child", b"event": encode_child(event)}).events() == [event]
+    assert Entry("9000-0", {b"kind": b"child", b"event": encode_event(event)}).events() == [event]
+
+
+def test_an_entry_of_a_fault_is_one_event_at_its_own_time() -> None:
+    event = FaultEvent(2.5, "freeze", "root/workers/worker-0", "injected", "for 5 s", "here")
+
+    assert Entry("9000-0", {b"kind": b"fault", b"event": encode_event(event)}).events() == [event]
+
+
+def test_the_scripts_keep_as_many_entries_as_the_gateway() -> None:
+    assert f'"{{regrow}}:events", "MAXLEN", "~", {KEPT}, ' in RECORD.text
 
 
 @pytest.mark.parametrize(

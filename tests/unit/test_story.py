@@ -2,7 +2,7 @@
 
 import pytest
 
-from regrow.actors.happenings import ChildEvent, Event, TaskEvent
+from regrow.actors.happenings import ChildEvent, Event, FaultEvent, Phase, TaskEvent
 from regrow.actors.task import TRANSITIONS, Attempt, Failure, FailureKind, FunctionId, State, TaskId, TaskRecord
 from regrow.gateway.story import WORDS, story
 
@@ -82,6 +82,39 @@ def test_a_move_that_only_the_stream_knows_is_told_beside_those_of_the_record() 
 )
 def test_a_death_that_has_nothing_to_do_with_it_is_not_told(other: ChildEvent, why: str) -> None:
     assert "worker_down" not in names(RERUN, [other]), why
+
+
+def fault(at: float, target: str, phase: Phase = "injected", host: str = "here") -> FaultEvent:
+    return FaultEvent(at, "freeze", target, phase, "for 5 s", host)
+
+
+def test_a_fault_on_purpose_stands_where_it_hit_the_worker_or_a_slot_of_it() -> None:
+    faults = [
+        fault(STARTED + 1, "root/workers/worker-0"),
+        fault(AGAIN + 1, "root/workers/worker-1/slot-0", "missed"),
+    ]
+
+    lines = story(RERUN, [*faults, *STREAM])
+
+    moves = ["submit", "claim", "fault", "worker_down", "lose_worker", "claim", "fault", "succeed"]
+    assert [line.move for line in lines] == moves
+    assert (lines[2].attempt, lines[2].worker, lines[6].attempt) == (1, W0, 2)
+    assert lines[2].text == "somebody's fault on purpose, freeze of root/workers/worker-0, was injected: for 5 s"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        fault(STARTED + 1, "root/workers/worker-1"),
+        fault(STARTED + 1, "root/workers/worker-01"),
+        fault(STARTED + 1, "root/workers/worker-0", host="elsewhere"),
+        fault(STARTED - 0.1, "root/workers/worker-0"),
+        fault(LOST + 2, "root/workers/worker-0"),
+    ],
+    ids=["another worker", "another name", "another machine", "before", "after"],
+)
+def test_a_fault_that_has_not_hit_its_worker_at_the_time_is_not_told(other: FaultEvent) -> None:
+    assert "fault" not in names(RERUN, [other, *STREAM])
 
 
 def test_moves_of_other_tasks_are_left_out() -> None:

@@ -104,7 +104,7 @@ class Dispatcher(Actor[DispatcherArguments, News]):
             wake()
 
         store = Store.connect(arguments.store_url, arguments.retention_s)
-        self._store = StoreThread(store, arguments.dispatcher, deliver)
+        self._store = StoreThread(store, arguments.dispatcher, self._core.identity.token, deliver)
         self._store.start()
         self._chronicle = Chronicle(context, self._store.ask)
         self._chronicle.begin()

@@ -18,6 +18,7 @@
     {regrow}:dead                 zset     id -> finished, Unix ms: failed tasks that keep their parameters (dead letters)
     {regrow}:leases:<dispatcher>  hash     id -> attempt of the RUNNING tasks of one dispatcher
     {regrow}:claim:<dispatcher>   hash     id and task ids of its last claim, so that a repeated claim is the same claim
+    {regrow}:series:<dispatcher>  string   of its claims: the incarnation that runs now
     {regrow}:drops:<dispatcher>   list     "id attempt worker" of tasks that were cancelled while it had them
     {regrow}:counters             hash     what /metrics counts
     {regrow}:search               hash     by, until, not_before: whose search it is, and when the next may be; vanished, missing:
@@ -112,6 +113,11 @@ def leases(dispatcher: str) -> str:
 def claim(dispatcher: str) -> str:
     """A dispatcher's last claim."""
     return f"{{regrow}}:claim:{dispatcher}"
+
+
+def series(dispatcher: str) -> str:
+    """Whose claims are answered: those of a dispatcher's present incarnation."""
+    return f"{{regrow}}:series:{dispatcher}"
 
 
 def told(tree: str) -> str:

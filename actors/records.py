@@ -33,6 +33,7 @@ from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS
 
 SILENT_MS: Final = 3_000  # without a sign of life, after which a dispatcher's leases may be inherited
 FORGET_MS: Final = 60_000  # of silence, after which a dispatcher without leases is forgotten
+SERIES_MS: Final = 24 * 3600 * 1000  # after which nothing of a former incarnation can be on its way any more
 COMPLETED: Final = "completed"  # an attempt's outcome that is no failure
 
 Reply = Sequence[bytes | int]

@@ -14,7 +14,7 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-SUBMIT, INHERIT, RECORD, SCAN = (Script(name) for name in ("submit", "inherit", "record", "scan"))
+SUBMIT, FENCE, INHERIT, RECORD, SCAN = (Script(name) for name in ("submit", "fence", "inherit", "record", "scan"))
 BEAT, MISSING = (Script(name, "places") for name in ("beat", "missing"))
 MEND = Script("mend", "endings", "places")
 CLAIM, SETTLE, CANCEL, DUE, FORGET = (

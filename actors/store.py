@@ -25,7 +25,7 @@ from regrow.actors import happenings, keys, records, suspects
 from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s, translated
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.records import Argument, Claim, DispatcherRecord, Held, Pulse, Reply, Share
-from regrow.actors.scripts import BEAT, CLAIM, DUE, INHERIT, MEND, RECORD, SCAN, SETTLE, Script
+from regrow.actors.scripts import BEAT, CLAIM, DUE, FENCE, INHERIT, MEND, RECORD, SCAN, SETTLE, Script
 from regrow.actors.suspects import Close, Mended, Page, Suspects
 from regrow.actors.task import RETENTION_S, Digest, Drop, Move, Settlement, TaskId, Verdict, WorkerRecord
 from regrow.actors.wire import BATCH_TASKS
@@ -43,6 +43,7 @@ class Store:
         self._url = url
         self._client = client
         self._retention_s = retention_s
+        self._series = ""
         self._trip = guarded(round_trip, lambda name, _: name)
 
     @classmethod
@@ -71,6 +72,14 @@ class Store:
                 return facts_of(self._client.info(), pipe.execute(raise_on_error=False))
 
         return self._trip("check", talk)
+
+    def begin(self, dispatcher: str, series: str) -> None:
+        """From here on this dispatcher's claims are of this series, and those of a former incarnation that arrive late take nothing.
+
+        Read the leases after it.
+        """
+        self._series = series
+        self._run(FENCE, (keys.series(dispatcher),), [series, records.SERIES_MS])
 
     def claim(
         self, dispatcher: str, claim_id: str, shares: list[Share], expected_s: dict[Digest, float], max_bytes: int
@@ -146,7 +155,8 @@ class Store:
         names = (keys.BEATS, keys.leases(from_dispatcher), keys.leases(dispatcher))
         left = 1
         while left:
-            reply = self._run(INHERIT, names, [from_dispatcher, dispatcher, records.SILENT_MS, BATCH_TASKS])
+            asked: list[Argument] = [from_dispatcher, dispatcher, records.SILENT_MS, BATCH_TASKS, self._series]
+            reply = self._run(INHERIT, names, asked)
             taken += records.held_of(reply[1:])
             left = int(reply[0])
         return taken

@@ -80,11 +80,12 @@ class _ClosedError(Exception):
 
 
 class StoreThread:
-    """Owns the Store of one dispatcher.  ``ask`` from any thread."""
+    """Owns the Store of one dispatcher.  ``ask`` from any thread.  ``series``: of the claims that this incarnation makes."""
 
-    def __init__(self, store: Store, dispatcher: str, deliver: Callable[[Delivery], None]) -> None:
+    def __init__(self, store: Store, dispatcher: str, series: str, deliver: Callable[[Delivery], None]) -> None:
         self._store = store
         self._dispatcher = dispatcher
+        self._series = series
         self._deliver = deliver
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -134,6 +135,7 @@ class StoreThread:
                 self._deliver(HINTS[hint])
 
     def _reread(self, facts: StoreFacts) -> None:
+        self._until_answered(lambda: self._store.begin(self._dispatcher, self._series))
         held, _ = self._until_answered(lambda: self._store.leases(self._dispatcher))
         self._deliver(stimuli.StoreBack(held, facts.durability, facts.is_durable))
 

@@ -20,7 +20,8 @@
 -- An id whose task is not QUEUED any more (it was cancelled, say) is a ghost, and passed over.
 --
 -- Repeated with the same claim id: the same tasks, those of them that are still under this claim.  A claim id ends in "-NUMBER":
--- one that arrives after a later one of the same series was given up by its sender, and takes nothing.
+-- one that arrives after a later one of the same series was given up by its sender, and takes nothing; nor does one of another
+-- series than the dispatcher has begun (fence.lua).
 local queue, leases, memo, beats, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local dispatcher, claim_id = ARGV[1], ARGV[2]
 local most_tasks, most_bytes, share_count = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -52,7 +53,9 @@ end
 local newest = redis.call("HGET", memo, "id")
 local newest_series, newest_place = parts(newest)
 local series, place_in_series = parts(claim_id)
-if newest_series and newest_series == series and place_in_series < newest_place then
+local begun = redis.call("GET", "{regrow}:series:" .. dispatcher)
+local is_late = newest_series and newest_series == series and place_in_series < newest_place
+if is_late or (begun and begun ~= series) then
   answer[1] = waiting()
   return answer
 end

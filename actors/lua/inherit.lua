@@ -3,6 +3,7 @@
 -- KEYS  1 beats          sorted set: dispatcher -> last sign of life, Unix ms
 --       2 leases of the silent one     3 leases of the heir      both hash: task id -> attempt
 -- ARGV  1 the silent one   2 the heir   3 ms after which a dispatcher is silent   4 most leases to take at once
+--       5 the heir's series: a call of its former incarnation, which arrives late, takes nothing (fence.lua)
 -- writes  {regrow}:task:<id>   owner = the heir, inherited = 1: the loss of its dispatcher counts against no task
 -- notes   inherit, why: the silent one
 -- answer  leases still to be taken, then per lease: task id, attempt, worker, digest
@@ -12,6 +13,8 @@
 local beats, from, to = KEYS[1], KEYS[2], KEYS[3]
 local now = now_ms()
 local last = redis.call("ZSCORE", beats, ARGV[1])
+local begun = redis.call("GET", "{regrow}:series:" .. ARGV[2])
+if begun and begun ~= ARGV[5] then return {0} end
 if ARGV[1] == ARGV[2] or (last and now - last <= tonumber(ARGV[3])) then return {0} end
 
 -- Whatever else its record says: where record and lease disagree, one of the two is damaged, and the heir's settlement ends it.

@@ -320,6 +320,7 @@ WAYS: dict[str, Way] = {
     "deregister": by_a_stop,
     "drops": by_a_cancel,
     "due": by_a_delay,
+    "fence": by_a_crash,
     "forget": by_a_function_that_expires,
     "held": by_a_crash,
     "inherit": by_an_inheritance,

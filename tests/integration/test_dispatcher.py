@@ -10,7 +10,9 @@ import pytest
 
 from regrow.actors import wire
 from regrow.actors.astore import AsyncStore
-from regrow.actors.task import State, TaskId, TaskRecord
+from regrow.actors.records import Share
+from regrow.actors.store import Store
+from regrow.actors.task import State, TaskId, TaskRecord, WorkerId
 from regrow.actors.wire import Lease, Mode, TaskToRun
 from support.lone_dispatcher import LoneDispatcher, ScriptedWorker, lone_dispatcher
 from support.tasks import ask, digest_of, read, register, submit
@@ -214,6 +216,23 @@ def test_what_no_worker_holds_runs_again_one_window_after_a_restart(
         [record] = is_over(server.url, *once)
         assert record.failure is not None
         assert record.failure.kind == "worker_lost"
+
+
+def test_a_claim_of_a_former_incarnation_that_comes_late_takes_no_task_away(
+    server: Valkey, worker: ScriptedWorker
+) -> None:
+    function = register(server.url)
+    submit(server.url, function, b"1", b"2")
+    running = worker.tasks(2)
+    [last] = submit(server.url, function, b"3")
+
+    former = Store.connect(server.url)
+    share = Share(WorkerId("w"), 2, 0.0)
+    former.claim("dispatcher", "dispatcher/former-7", [share], {}, 1 << 20)  # it was on its way when its sender died
+    former.close()
+    worker.finish(running)
+
+    assert [task.task_id for task in worker.tasks(1)] == [last]
 
 
 def test_outcomes_wait_for_a_store_that_is_away_and_are_acknowledged_when_it_is_back(

@@ -126,7 +126,8 @@ def test_at_the_memory_limit_nothing_new_is_taken_but_what_is_there_can_be_finis
         submit(server.url, function, b"")
     with pytest.raises(StoreUnavailable, match="memory limit"):
         register(server.url)
-    [task] = claim(store, 1)
+    store.begin("a", "series")
+    [task] = store.claim("a", "series-1", [Share(WorkerId("w"), 1, 0.0)], {}, 1 << 20).tasks
     verdicts = store.settle("a", [success(task)])
 
     assert verdicts == [Verdict.STORED]

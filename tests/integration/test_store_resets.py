@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from regrow.actors import keys
 from regrow.actors.astore import AsyncStore, Reconnected
 from regrow.actors.records import Share
 from regrow.actors.store import Store
@@ -80,4 +81,41 @@ def test_a_claim_that_arrives_after_a_later_one_takes_nothing(server: Valkey) ->
     assert task.task_id == ids[1]
     assert store.claim("d", "token-11", shares, {}, 1000).tasks == [task], "and the newest one may be repeated"
     assert store.claim("d", "another-1", shares, {}, 1000).tasks[0].task_id == ids[2], "a new incarnation begins anew"
+    store.close()
+
+
+def test_a_claim_of_a_former_incarnation_that_arrives_after_the_recovery_takes_nothing(server: Valkey) -> None:
+    former, store = Store.connect(server.url), Store.connect(server.url)
+    ids = submit(server.url, register(server.url), b"1", b"2", b"3")
+    shares = [Share(A, 1, 0.0)]
+    former.begin("d", "former")
+    former.claim("d", "former-1", shares, {}, 1000)
+
+    store.begin("d", "present")
+    recovered = [lease.task_id for lease in store.leases("d")]
+    late = [former.claim("d", "former-2", shares, {}, 1000), former.claim("d", "former-1", shares, {}, 1000)]
+
+    assert recovered == ids[:1], "what it had claimed by then is found"
+    assert [(claim.tasks, claim.left) for claim in late] == [([], 2), ([], 2)], "and more it does not get"
+    assert [task.task_id for task in store.claim("d", "present-1", shares, {}, 1000).tasks] == ids[1:2]
+    assert former.claim("d", "former-3", shares, {}, 1000).tasks == []
+    store.begin("d", "present")  # after the store was away
+    assert [task.task_id for task in store.claim("d", "present-1", shares, {}, 1000).tasks] == ids[1:2], "repeated"
+    assert {lease.task_id for lease in store.leases("d")} == set(ids[:2])
+    former.close()
+    store.close()
+
+
+def test_an_inheritance_that_a_former_incarnation_asked_for_and_that_arrives_late_takes_nothing(server: Valkey) -> None:
+    former, store = Store.connect(server.url), Store.connect(server.url)
+    [task_id] = submit(server.url, register(server.url), b"1")
+    store.claim("silent", "silent-1", [Share(A, 1, 0.0)], {}, 1000)
+    with server.client() as client:
+        client.zadd(keys.BEATS, {"silent": 0})
+    former.begin("d", "former")
+    store.begin("d", "present")
+
+    assert former.inherit("d", "silent") == []
+    assert [held.task_id for held in store.inherit("d", "silent")] == [task_id]
+    former.close()
     store.close()

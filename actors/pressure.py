@@ -140,8 +140,12 @@ class Pressures:
         """Say how many tasks each seat may hold.  To be called before a claim, whatever has happened."""
         if not self._known:
             return
-        for memory in list(self._known):
-            if self._level(memory) is Level.OK:  # who said otherwise is gone
+        for memory, before in list(self._known.items()):
+            level = self._level(memory)
+            if level is not before:  # who said otherwise is gone, and nobody has said how much is used now
+                self._report(level, {"memory": memory, "state": level.name.lower()})
+                self._known[memory] = level
+            if level is Level.OK:
                 del self._known[memory]
                 self._killings.pop(memory, None)
         busy = {seat.hello.memory for seat in self.seats if seat.leases}
@@ -164,9 +168,12 @@ class Pressures:
             "used_bytes": pressure.used_bytes,
             "budget_bytes": pressure.budget_bytes,
         }
-        self.effects.append(Report(Event.MEMORY_PRESSURE, fields, is_warning=level is not Level.OK))
+        self._report(level, fields)
         if before is Level.OK:
             self._call_back(memory)
+
+    def _report(self, level: Level, fields: Fields) -> None:
+        self.effects.append(Report(Event.MEMORY_PRESSURE, fields, is_warning=level is not Level.OK))
 
     def _level(self, memory: str) -> Level:
         return max((seat.pressure.level for seat in self._of(memory) if seat.pressure), default=Level.OK)

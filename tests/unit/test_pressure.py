@@ -78,12 +78,27 @@ def test_where_memory_is_short_nothing_new_is_started_until_it_is_not() -> None:
     assert not claims(bench.feed(stimuli.Woken()))
 
     assert claims(bench.say("a", short(Level.OK)))
-    states = [
-        effect.fields["state"]
-        for effect in bench.effects
-        if isinstance(effect, stimuli.Report) and effect.event is Event.MEMORY_PRESSURE
-    ]
-    assert states == ["high", "ok"]
+    assert states(bench.effects) == ["high", "ok"]
+
+
+def states(effects: list[Effect]) -> list[object]:
+    """How short memory has been, as it was reported."""
+    reports = [effect for effect in effects if isinstance(effect, stimuli.Report)]
+    return [report.fields["state"] for report in reports if report.event is Event.MEMORY_PRESSURE]
+
+
+def test_pressure_that_only_a_lost_worker_knew_of_is_reported_to_be_over() -> None:
+    bench = busy(1)
+    bench.say("b", hello("b", memory="m"))
+    bench.say("b", short(Level.HIGH))
+    bench.say("a", short(Level.CRITICAL))
+
+    bench.feed(stimuli.WorkerDown(WorkerId("a"), "killed"))
+    assert states(bench.effects) == ["high", "critical", "high"]
+    bench.feed(stimuli.WorkerDown(WorkerId("b"), "killed"))
+    assert states(bench.effects) == ["high", "critical", "high", "ok"]
+    bench.feed(stimuli.Woken())
+    assert states(bench.effects) == ["high", "critical", "high", "ok"]
 
 
 def test_workers_of_one_memory_pause_together_and_others_do_not() -> None:

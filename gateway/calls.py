@@ -53,6 +53,8 @@ def submit(
     from regrow.gateway.client import Client, Limits, Retry
     from regrow.gateway.endings import tell_end
 
+    if flags.retries and flags.max_attempts == 1:
+        sys.stderr.write("--retries has no effect with --max-attempts 1: what may be started once is not tried again\n")
     with Client(place.gateway(), patience_s=PATIENCE_S) as client:
         callee = client.function(locate(function), retry=Retry(count=flags.retries) if flags.retries else None)
         asked = client.options(

@@ -1,5 +1,6 @@
 """Shell: functions, pickled once each."""
 
+import warnings
 import weakref
 from collections.abc import Callable
 from types import FunctionType
@@ -8,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from regrow.gateway import by_value
 from regrow.gateway.answers import FunctionRequest
 from regrow.gateway.jobs import Function
-from regrow.gateway.terms import FunctionTerms, with_names
+from regrow.gateway.terms import FUTILE_RETRY, FunctionTerms, is_futile, with_names
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,6 +49,8 @@ def capture(fn: Callable[P, R], terms: FunctionTerms) -> Function[P, R]:
     unknown = terms.keys() - FunctionTerms.__annotations__.keys()
     if unknown:
         raise TypeError(f"no such term of a function: {', '.join(sorted(unknown))}")
+    if is_futile(terms):
+        warnings.warn(FUTILE_RETRY, stacklevel=3)
     name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
     request = FunctionRequest(
         name[:200],

@@ -115,7 +115,10 @@ class Limits(Body):
 
 
 class Retry(Body):
-    """When a task that raised is tried again: after ``backoff_s * factor ** (n - 1)`` seconds for retry n."""
+    """When a task that raised is tried again: after ``backoff_s * factor ** (n - 1)`` seconds for retry n.
+
+    A task with ``max_attempts`` 1 is never started twice, and so never tried again.
+    """
 
     count: Annotated[int, Field(strict=True, ge=0, le=1000)]
     backoff_s: Pause = 1.0

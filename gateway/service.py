@@ -22,7 +22,7 @@ from regrow.actors.records import CancelVerdict, SubmitVerdict
 from regrow.actors.settings import Settings
 from regrow.actors.task import FINAL, FunctionId, FunctionRecord, NewTask, TaskId, TaskRecord, WorkerRecord
 from regrow.gateway import schemas
-from regrow.gateway.asked import above, options_of, terms_of
+from regrow.gateway.asked import options_of, wishes_of
 from regrow.gateway.batching import Batcher
 from regrow.gateway.body import too_large
 from regrow.gateway.event_hub import Hub
@@ -104,13 +104,10 @@ class Service:
         manifest = await aside(lambda: check_function(asked.payload), len(asked.payload))
         self._check_size(manifest.code)
         function_id = FunctionId(str(uuid.uuid4()))
-        more = asked if isinstance(asked, schemas.NewFunction) else schemas.NewFunction(name="-", payload=b"")
-        terms = terms_of(more)
-        record = function.record_of(
-            manifest, function_id, asked.name, time.time(), more.max_attempts, terms, more.ttl_s
-        )
+        wishes = wishes_of(asked)
+        record = function.record_of(manifest, function_id, asked.name, time.time(), *wishes)
         await self._store.put_function(record, manifest.code)
-        return record, manifest.warnings + above(terms.limits, self.settings.caps())
+        return record, manifest.warnings + wishes.warnings(self.settings.caps())
 
     async def forget(self, function_id: FunctionId) -> None:
         """Delete a function; its tasks that were accepted still run.  Raises ApiError."""

@@ -17,7 +17,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
     At most ``count`` times; the delay before the nth is ``backoff_s * factor ** (n - 1)`` seconds, at most
     ``max_backoff_s``, times a random factor within ``1 +/- jitter``.  ``retry_on`` and ``dont_retry`` take exception classes, or
-    their names; subclasses count.  Without ``retry_on`` it is any exception; ``dont_retry`` wins.
+    their names; subclasses count.  Without ``retry_on`` it is any exception; ``dont_retry`` wins.  A task with
+    ``max_attempts=1`` is never tried again.
     """
 
     count: int
@@ -54,6 +55,10 @@ class TaskOptions(TypedDict, total=False):
     idempotency_key: str | None
 
 
+FUTILE_RETRY: Final = (
+    "retry has no effect with max_attempts=1: such a task is never started twice; leave one of the two out, or give the tasks that "
+    "may be tried again a max_attempts of their own, as an option"
+)
 PLAIN: Final = TaskRequest("", b"", "")  # no options
 
 
@@ -69,6 +74,12 @@ def template(options: TaskOptions, number: int | None = None) -> TaskRequest:
     if key and number is not None:
         key = f"{key}/{number}"
     return TaskRequest("", b"", key, **said)  # type: ignore[arg-type]  # each of the type that TaskOptions gives it
+
+
+def is_futile(terms: FunctionTerms) -> bool:
+    """Whether its policy for retries can never come to act: what may be started once only is not tried again."""
+    retry = terms.get("retry")
+    return retry is not None and retry.count > 0 and terms.get("max_attempts") == 1
 
 
 def with_names(retry: Retry | None) -> service.Retry | None:

@@ -237,6 +237,7 @@ def test_submit_takes_options(cluster: Cluster, client: Client) -> None:
     flags = ("--max-attempts", "1", "--retries", "2", "--deadline-s", "60", "--expires-s", "30", "--delay-s", "0.1")
     run = regrow("submit", "math:hypot", "3", "4", "--wait", *flags, "--wall-s", "9", "--url", cluster.url)
     assert run.stdout.splitlines()[1:] == ["5.0"], run.stderr
+    assert "--retries has no effect" in run.stderr
     function = client.task(run.stdout.split()[0]).function_id
     assert cluster.get(f"/v1/functions/{function}").json()["retry"]["count"] == 2
 

@@ -173,7 +173,8 @@ def test_a_single_attempt_is_never_started_twice_whatever_the_policy(
     client: Client, witness: Path, end: tuple[Callable[..., Any], int]
 ) -> None:
     function, argument = end
-    once = client.function(function, max_attempts=1, retry=Retry(count=5, backoff_s=0.01))
+    with pytest.warns(UserWarning, match="no effect"):
+        once = client.function(function, max_attempts=1, retry=Retry(count=5, backoff_s=0.01))
 
     future = client.submit(once, str(witness), "a", argument)
 
@@ -186,7 +187,8 @@ def test_a_single_attempt_is_never_started_twice_whatever_the_policy(
 def test_a_single_attempt_is_not_started_again_when_its_worker_is_killed(
     cluster: Cluster, client: Client, witness: Path
 ) -> None:
-    once = client.function(wait_for, max_attempts=1, retry=Retry(count=5, backoff_s=0.01))
+    with pytest.warns(UserWarning, match="no effect"):
+        once = client.function(wait_for, max_attempts=1, retry=Retry(count=5, backoff_s=0.01))
     future = client.submit(once, str(witness), "a", "/never")
     wait_until(lambda: starts(witness), 20, "it runs")
     (attempt,) = client.task(id_of(future)).attempts

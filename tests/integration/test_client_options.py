@@ -123,6 +123,8 @@ def test_exceptions_are_named_by_class_or_text_alone_or_many(
 
 
 def test_what_is_no_term_option_or_exception_is_refused_at_once(client: Client) -> None:
+    with pytest.warns(UserWarning, match="retry has no effect with max_attempts=1"):
+        client.function(square, retry=Retry(count=1), max_attempts=1)
     with pytest.raises(TypeError, match="no such term of a function: retries"):
         client.function(square, retries=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="no such option of a task: deadline"):

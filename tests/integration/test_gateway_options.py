@@ -164,6 +164,20 @@ def test_a_function_is_shown_with_its_terms(door: Door) -> None:
     assert (shown["max_attempts"], shown["ttl_s"]) == (2, 60.0)
 
 
+def test_a_policy_that_can_never_act_is_worth_a_warning_that_says_so(door: Door) -> None:
+    retry = {"count": 3}
+
+    [warning] = register(door, retry=retry, max_attempts=1).json()["warnings"]
+
+    assert "retry has no effect with max_attempts 1" in warning
+    for fields in (
+        {"retry": retry, "max_attempts": 2},
+        {"max_attempts": 1},
+        {"retry": {"count": 0}, "max_attempts": 1},
+    ):
+        assert register(door, **fields).json()["warnings"] == []
+
+
 def test_a_deleted_function_is_unknown_and_so_is_one_that_never_was(door: Door) -> None:
     function_id = door.register()
 

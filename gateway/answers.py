@@ -156,11 +156,12 @@ class LineView(msgspec.Struct, frozen=True):
 
 
 class StoryAnswer(msgspec.Struct, frozen=True):
-    """What has happened to a task, in order."""
+    """What has happened to a task, in order.  Not ``complete``: of old moves only those in the task's own record are kept."""
 
     task_id: str
     status: State
     events: list[LineView]
+    complete: bool = True
 
 
 class LetterView(msgspec.Struct, frozen=True):

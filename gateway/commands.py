@@ -1,6 +1,7 @@
 """Shell: ``regrow gateway``, and the commands that ask one: tree, status, result, story, scale; more in calls.py, letter_commands.py."""
 
 import json
+import sys
 from dataclasses import dataclass
 
 import msgspec
@@ -100,6 +101,8 @@ def story(task_id: str, /, *, as_json: bool = False, place: Place = Place()) -> 
         print(msgspec.json.format(msgspec.json.encode(answer)).decode())  # noqa: T201 (the command's output)
     else:
         show(wide_console(), answer)
+    if not answer.complete:
+        sys.stderr.write("its oldest moves are kept no more: of these, what the task's own record tells\n")
 
 
 @app.command

@@ -87,6 +87,13 @@ def story(record: TaskRecord, events: Iterable[Event]) -> list[Line]:
     return lines
 
 
+def has_submit(record: TaskRecord, events: Iterable[Event]) -> bool:
+    """Whether ``events`` reach back to the task's beginning, and so have all of it."""
+    return any(
+        isinstance(event, TaskEvent) and event.task_id == record.task_id and event.move == SUBMIT for event in events
+    )
+
+
 def _hit(fault: FaultEvent, attempts: Sequence[Attempt]) -> Attempt | None:
     """The attempt whose worker was harmed, or a slot of it, while it ran there."""
     for attempt in attempts:

@@ -80,11 +80,15 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Story(msgspec.Struct, frozen=True):
-    """GET /v1/tasks/{task_id}/story: what has happened to a task, in order. Of old moves only those in its own record."""
+    """GET /v1/tasks/{task_id}/story: what has happened to a task, in order.
+
+    ``complete``: the record of all moves still reaches back to its submit; if it does not, old moves are those in the task's own record.
+    """
 
     task_id: str
     status: State
     events: list[Line]
+    complete: bool
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -71,6 +71,7 @@ def test_the_story_names_the_death_the_requeue_and_the_second_attempt(cluster: C
         streamed = listener.until(5)
 
     assert [event["move"] for event in told] == ["submit", "claim", "worker_down", "lose_worker", "claim", "succeed"]
+    assert cluster.get(f"/v1/tasks/{task_id}/story").json()["complete"]
     _, first, death, lost, second, end = told
     assert death["text"] == f"its worker {victim['path']} (process {victim['pid']}) died: signal:SIGKILL"
     assert first["worker"] == death["worker"] == lost["worker"] != second["worker"] == end["worker"]
@@ -88,7 +89,8 @@ def test_the_command_tells_it_also_when_the_stream_has_forgotten(cluster: Cluste
         client.xtrim(keys.EVENTS, maxlen=0, approximate=False)
     command = [sys.executable, "-m", "regrow.runtime.cli", "story", task_id, "--data-dir", str(cluster.data_dir)]
 
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    shown = said.stdout
     as_json = subprocess.run([*command, "--as-json"], capture_output=True, text=True, timeout=30, check=True).stdout
 
     lines = shown.splitlines()
@@ -97,6 +99,8 @@ def test_the_command_tells_it_also_when_the_stream_has_forgotten(cluster: Cluste
     assert [line.split()[2] for line in lines[1:]] == ["submit", "claim", "lose_worker", "claim", "succeed"]
     assert lines[1].split()[:2] == ["+0.000", "s"]
     assert "queued again" in lines[3]
+    assert "kept no more" in said.stderr
+    assert not json.loads(as_json)["complete"]
     assert [event["move"] for event in json.loads(as_json)["events"]] == [line.split()[2] for line in lines[1:]]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from regrow.actors.happenings import ChildEvent, Event, FaultEvent, Phase, TaskEvent
 from regrow.actors.task import TRANSITIONS, Attempt, Failure, FailureKind, FunctionId, State, TaskId, TaskRecord
-from regrow.gateway.story import WORDS, story
+from regrow.gateway.story import WORDS, has_submit, story
 
 ID = TaskId("t")
 W0, W1 = "worker-0@here/1", "worker-1@here/2"
@@ -152,6 +152,12 @@ def test_an_attempt_that_was_not_the_last_is_told_as_queued_again(outcome: str, 
 
     assert names(told, [])[-1] == name
     assert "queued again" in story(told, [])[-1].text
+
+
+def test_the_stream_has_all_of_a_task_while_it_has_its_submit() -> None:
+    assert has_submit(RERUN, STREAM)
+    assert not has_submit(RERUN, STREAM[1:])
+    assert not has_submit(RERUN, [move(SUBMITTED, "submit", task_id="another"), *STREAM[1:]])
 
 
 def test_a_running_task_ends_with_its_claim() -> None:

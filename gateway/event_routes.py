@@ -64,13 +64,6 @@ async def fault(request: Request) -> Response:
     return body.answer(request, views.Noted(str(await service.events.annals.add(event))))
 
 
-@router.get("/chaos", responses=gives("Chaos"))
-async def chaos(request: Request) -> Response:
-    """Whether faults may be injected here on purpose, and which tree this is."""
-    service = service_of(request)
-    return body.answer(request, views.Chaos(service.settings.allow_chaos, service.tree.id))
-
-
 def _place(text: str) -> Place | None:
     """Raises ApiError for what is no id of an event."""
     place = Place.parse(text) if text else None

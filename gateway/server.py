@@ -20,18 +20,15 @@ from regrow.actors.astore import AsyncStore
 from regrow.actors.events import Event
 from regrow.actors.settings import GatewayArguments, Settings
 from regrow.gateway.api import make_app
-from regrow.gateway.service import NoTree, Service
-from regrow.runtime import tree
+from regrow.gateway.service import Service
+from regrow.gateway.tree import NoTree, TreeOf
 from regrow.runtime.async_actor import AsyncActor, AsyncContext, run_alone
 from regrow.runtime.errors import ConfigError, StoreUnavailable
 from regrow.runtime.logs import log
 from regrow.runtime.spec import ExitReason, ReasonKind
-from regrow.runtime.tree import TreeNode
 
 KEEP_ALIVE_S: Final = 75  # idle connections; longer than clients and proxies keep theirs
 STOP_MARGIN_S: Final = 1.0  # of the grace, for what comes after the last answer; of a short one, half
-SNAPSHOT_S: Final = 3.0  # the root's answer; a supervisor answers at once
-RESIZE_S: Final = 60.0  # a smaller pool is there when the workers that go have drained
 DESCRIPTORS: Final = 65_536  # connections at once, about
 
 
@@ -136,23 +133,6 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """None: they are the actor's."""
         yield
-
-
-class TreeOf:
-    """The supervision tree round an actor."""
-
-    def __init__(self, context: AsyncContext) -> None:
-        self._context = context
-        self._root = context.path.partition("/")[0]
-        self.id = context.tree
-
-    async def snapshot(self) -> TreeNode:
-        """The whole tree, by the root's knowledge.  Raises ActorError."""
-        return await self._context.call(self._root, tree.Tree(), SNAPSHOT_S, TreeNode)
-
-    async def resize(self, size: int) -> None:
-        """Return when the pool has ``size`` workers.  Raises ActorError."""
-        await self._context.call(f"{self._root}/workers", tree.Resize(size), RESIZE_S, tree.Done)
 
 
 def allow_descriptors() -> None:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 from zlib import crc32
 
 from regrow.actors import function
@@ -28,10 +28,9 @@ from regrow.gateway.body import too_large
 from regrow.gateway.event_hub import Hub
 from regrow.gateway.idempotency import body_of, shaped, task_id_of
 from regrow.gateway.problems import ApiError, problem_of
+from regrow.gateway.tree import Tree
 from regrow.gateway.waiting import Waiting, Watch
 from regrow.runtime.errors import StoreUnavailable
-from regrow.runtime.spec import ChildState
-from regrow.runtime.tree import TreeNode
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024  # of results in one answer, unless one alone is larger
 FIRST_RECORDS: Final = 8  # read first, to learn how large this answer's results are
@@ -40,36 +39,6 @@ READY_WITHIN_S: Final = 2.0  # an answer from the store to /readyz, after which 
 SUBMIT_AGAIN_S: Final = (0.05, 0.2, 0.5)  # pauses before a submit is repeated, while the store does not answer
 SUBMIT_WITHIN_S: Final = 2.0  # since its first try, after which a submit is not repeated: whoever waits is told so
 T = TypeVar("T")
-
-
-class Tree(Protocol):
-    """The supervision tree, as far as the gateway has to do with it. ``id`` is new each time that it is started."""
-
-    id: str
-
-    async def snapshot(self) -> TreeNode:
-        """The whole tree.  Raises ActorError."""
-        ...
-
-    async def resize(self, size: int) -> None:
-        """Give the pool of workers another size.  Raises ActorError."""
-        ...
-
-
-class NoTree:
-    """A gateway that runs by itself."""
-
-    id = ""
-
-    async def snapshot(self) -> TreeNode:
-        """Itself."""
-        return TreeNode("gateway", "gateway", "gateway", os.getpid(), ChildState.RUNNING, 0, 0)
-
-    async def resize(self, size: int) -> None:
-        """Refused."""
-        raise ApiError(
-            "no_tree", f"it has no pool of workers to give size {size}: start them with regrow worker, or use regrow up"
-        )
 
 
 class Service:

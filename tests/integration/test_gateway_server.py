@@ -18,7 +18,8 @@ import uvloop
 
 from regrow.actors.astore import AsyncStore
 from regrow.actors.settings import build
-from regrow.gateway.service import NoTree, Service
+from regrow.gateway.service import Service
+from regrow.gateway.tree import NoTree
 from support.gateway import Door, gateway
 from support.listener import EventListener
 from support.valkey import valkey_server

@@ -29,22 +29,19 @@ from regrow.actors.effects import Deliver, GiveBack, NeedCode
 from regrow.actors.events import Event
 from regrow.actors.gauge import Gauge, memory_of
 from regrow.actors.limits import Limits
+from regrow.actors.line import Line
 from regrow.actors.nest import Nest
 from regrow.actors.outbox import Outbox
 from regrow.actors.pressure import capped, shed_for
 from regrow.actors.slot import Key
 from regrow.actors.slots import Slots
-from regrow.actors.talk import Talk
 from regrow.actors.task import WorkerId
-from regrow.runtime import events
 from regrow.runtime.actor import Actor, Context
-from regrow.runtime.errors import ConfigError, ProtocolError
-from regrow.runtime.link import MAX_FRAME_BYTES, connect_dealer
+from regrow.runtime.errors import ConfigError
 from regrow.runtime.logs import log
 from regrow.runtime.process import become_subreaper
 from regrow.runtime.spec import Heartbeat
 
-FAREWELL_S: Final = 0.5  # how long the last words may take to leave
 END_S: Final = 0.5  # of a stop's grace, kept for ending
 
 
@@ -74,14 +71,12 @@ class Worker(Actor[WorkerArguments, object]):
         self._id = self._new_id()
         self._slots = Slots(arguments.slots)
         self._outbox = Outbox()
-        self._talk = Talk()
         self._given_back: list[wire.Lease] = []
         self._granted = -1  # tasks that the dispatcher was last told it would hold; -1: not told
         self._beat_s, self._window_s = Heartbeat().interval_s, Heartbeat().window_s
-        self._last_heard = self._last_beat = context.now()
-        self._is_connected = self._is_welcome = False
+        self._last_beat = context.now()
+        self._is_welcome = False
         self._is_flush_due = False
-        self._tally = events.Tally()  # of damaged frames
         self._pressure = wire.Pressure(wire.Level.OK, 0, 0)  # the last that was to be told
         self._caps = Limits(memory_bytes=arguments.most_memory_bytes)
         self._belongings = ExitStack()  # what on_end releases
@@ -91,8 +86,11 @@ class Worker(Actor[WorkerArguments, object]):
         become_subreaper()
         nest = Nest(self.context.run_directory if self.context.tree else None, self.context.name)
         self._belongings.callback(nest.remove)
-        self._connect()
-        self._belongings.callback(lambda: self._dealer.close(FAREWELL_S))
+        self._line = Line(
+            self.context, self.arguments.dispatcher, self.arguments.max_payload_bytes, self._introduce, self._hear
+        )
+        self._line.open(self._id)
+        self._belongings.callback(self._line.close)
         self._crew = Crew(self.context, self._slots, nest.path, self.arguments, self._tell)
         self._belongings.callback(self._crew.close)
         self._memory = memory_of(self.context, self._id, self.arguments.memory_budget_bytes)
@@ -104,7 +102,7 @@ class Worker(Actor[WorkerArguments, object]):
     def on_gap(self, gap_s: float) -> None:  # noqa: ARG002 (what counts is how long the dispatcher has heard nothing)
         """Shorter than a window, and nothing is lost but time.  Longer: fence, forget, and join as a new incarnation."""
         silent_s = self.context.now() - self._last_beat
-        self._last_heard = self.context.now()
+        self._line.excuse()
         if silent_s >= self._window_s:
             self._rejoin(silent_s)
 
@@ -112,7 +110,7 @@ class Worker(Actor[WorkerArguments, object]):
         """Drain: give back what has not started, finish what runs, have every outcome acknowledged."""
         drain_s = self.arguments.drain_s if grace_s is None else min(self.arguments.drain_s, max(0.0, grace_s - END_S))
         log.info(Event.WORKER_DRAINING, held=len(self._slots.held), drain_s=drain_s)
-        self._send(wire.Leaving())
+        self._line.say(wire.Leaving())
         self._crew.carry(self._slots.drain())
         self.context.after(drain_s, self._depart)
         self._flush_soon()
@@ -129,20 +127,6 @@ class Worker(Actor[WorkerArguments, object]):
 
     # What the dispatcher hears.
 
-    def _connect(self) -> None:
-        limit = max(MAX_FRAME_BYTES, self.arguments.max_payload_bytes * 3 // 2)
-        self._dealer = connect_dealer(self.arguments.dispatcher, self._id.encode(), limit)
-        self._is_connected = False
-        self.context.watch(self._dealer.connections, self._connected)
-        self.context.watch(self._dealer, self._hear)
-        self._last_heard = self.context.now()
-
-    def _connected(self) -> None:
-        """At the first connection, and as soon as a dispatcher has come back: it may be a new one."""
-        if self._dealer.connections.made():
-            self._is_connected = True
-            self._introduce()
-
     def _rejoin(self, silent_s: float) -> None:
         """Its leases are gone: what ran under them is killed before a word is said, and nobody will ask for the old id."""
         lost = {"held": len(self._slots.held), "outcomes": len(self._slots.unacknowledged)}
@@ -152,23 +136,17 @@ class Worker(Actor[WorkerArguments, object]):
         self._given_back = []
         self._is_welcome = False
         self._id = self._new_id()
-        self._renew_connection()
+        self._line.renew(self._id)
 
     def _reconnect(self) -> None:
         """The dispatcher is silent: a new connection reaches its successor, and forgets what was queued for it."""
         if self._is_welcome:
-            log.warning(Event.DISPATCHER_LOST, silent_s=round(self.context.now() - self._last_heard, 3))
-        self._renew_connection()
-
-    def _renew_connection(self) -> None:
-        self.context.unwatch(self._dealer.connections)
-        self.context.unwatch(self._dealer)
-        self._dealer.close()
-        self._connect()
+            log.warning(Event.DISPATCHER_LOST, silent_s=round(self._line.silent_s(), 3))
+        self._line.renew(self._id)
 
     def _introduce(self) -> None:
         self._is_welcome = False
-        self._send(
+        self._line.say(
             wire.Hello(
                 protocol=wire.PROTOCOL,
                 worker=self._id,
@@ -184,7 +162,7 @@ class Worker(Actor[WorkerArguments, object]):
                 tree=self.context.tree,
                 path=self.context.path if self.context.tree else "",
                 is_draining=self._slots.is_draining,
-                said=self._talk.said + 1,
+                said=self._line.talk.said + 1,
                 memory=self._memory.name,
             )
         )
@@ -195,10 +173,10 @@ class Worker(Actor[WorkerArguments, object]):
 
     def on_beat(self) -> None:
         """To the dispatcher in the same moment as to the supervisor: one silence, by whichever of the two it is judged."""
-        if self.context.now() - self._last_heard > self._window_s:
+        if self._line.silent_s() > self._window_s:
             self._reconnect()
-        if self._is_connected:
-            self._send(wire.Beat(self._slots.busy(), self._talk.said))
+        if self._line.is_connected:
+            self._line.say(wire.Beat(self._slots.busy(), self._line.talk.said))
         self._last_beat = self.context.now()
         self._crew.look()
         self._flush_soon()
@@ -209,7 +187,7 @@ class Worker(Actor[WorkerArguments, object]):
             case Deliver(outcome) if self._is_welcome:
                 self._outbox.put(outcome)
             case NeedCode(digests) if self._is_welcome:
-                self._send(wire.NeedCode(digests))
+                self._line.say(wire.NeedCode(digests))
             case GiveBack(leases):
                 self._given_back += leases
         self._flush_soon()
@@ -231,49 +209,39 @@ class Worker(Actor[WorkerArguments, object]):
             self._depart()
 
     def _send_given_back(self) -> None:
-        if self._given_back and self._send(wire.GaveBack(self._given_back)):
+        if self._given_back and self._line.say(wire.GaveBack(self._given_back)):
             self._given_back = []
 
     def _send_outcomes(self) -> None:
         while batch := self._outbox.batch(self._slots.unacknowledged):
-            if not self._send(wire.Done(batch)):
+            if not self._line.say(wire.Done(batch)):
                 self._outbox.put_back(batch)
                 return
 
     def _send_grant(self) -> None:
         tasks = self._slots.capacity()
-        if self.arguments.mode is wire.Mode.PULL and tasks != self._granted and self._send(wire.Grant(tasks)):
+        if self.arguments.mode is wire.Mode.PULL and tasks != self._granted and self._line.say(wire.Grant(tasks)):
             self._granted = tasks
 
     def _press(self, pressure: wire.Pressure) -> bool:
         self._pressure = pressure
-        return self._is_welcome and self._send(pressure)
-
-    def _send(self, message: wire.FromWorker) -> bool:
-        """False when the queue is full: the next beat tries again."""
-        self._talk.says(message)
-        return self._dealer.send(wire.encode(message))
+        return self._is_welcome and self._line.say(pressure)
 
     def _depart(self) -> None:
         """What was given back and not said, for want of a dispatcher, is not undone: it was not started."""
         undone = [*self._slots.held, *self._slots.unacknowledged]
-        self._send(wire.Leaving(is_final=True, undone=_leases(undone)))
+        self._line.say(wire.Leaving(is_final=True, undone=_leases(undone)))
         self.context.exit()
 
     # What the dispatcher says.
 
     def _hear(self) -> None:
-        for frame in self._dealer.receive():
-            try:
-                message = wire.decode_to_worker(frame)
-            except ProtocolError as error:
-                self._tally.note(events.Event.FRAME_DROPPED, problem=str(error), peer="dispatcher")
-                continue
-            self._last_heard = self.context.now()
-            is_lossy = self._talk.hears(message, is_welcome=self._is_welcome)
+        talk = self._line.talk
+        for message in self._line.hear():
+            is_lossy = talk.hears(message, is_welcome=self._is_welcome)
             self._fold(message)
             if is_lossy:
-                log.warning(Event.WORDS_LOST, worker=self._id, said=self._talk.said, heard=self._talk.heard)
+                log.warning(Event.WORDS_LOST, worker=self._id, said=talk.said, heard=talk.heard)
                 self._introduce()
         self._flush_soon()
 

@@ -21,6 +21,7 @@ from typing import Final
 from regrow.actors.annals import PAGE, Annals
 from regrow.actors.cancellation import end
 from regrow.actors.happenings import Place
+from regrow.gateway.bell import Bell
 from regrow.gateway.event_frames import Page
 from regrow.gateway.problems import ApiError
 
@@ -38,7 +39,7 @@ class Listener:
         self.is_sending = False
         self._pages: deque[Page] = deque()
         self._behind = 0
-        self._bell = asyncio.Event()
+        self._bell = Bell()
 
     def put(self, page: Page) -> bool:
         """False: it has not taken the last ones, and is let go."""
@@ -47,31 +48,26 @@ class Listener:
             return False
         self._pages.append(page)
         self._behind += len(page.events)
-        self._bell.set()
+        self._bell.ring()
         return True
 
     def dismiss(self, reason: str) -> None:
         """Nothing more for it but these last words."""
         self.farewell = self.farewell or reason
         self._pages.clear()
-        self._bell.set()
+        self._bell.ring()
 
     def take(self) -> list[Page]:
         """Everything that waits."""
         pages = list(self._pages)
         self._pages.clear()
         self._behind = 0
-        self._bell.clear()
+        self._bell.still()
         return pages
 
     async def news(self, within_s: float) -> bool:
         """Wait for something to take or a farewell; False when nothing came within ``within_s`` seconds."""
-        try:
-            async with asyncio.timeout(within_s):
-                await self._bell.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await self._bell.rung(within_s)
 
 
 class Hub:

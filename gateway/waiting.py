@@ -12,13 +12,13 @@
   one of them ends, and each is read about once.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from regrow.actors.astore import Reconnected
 from regrow.actors.task import TaskId
+from regrow.gateway.bell import Bell
 
 MAX_UNFINISHED: Final = 200_000  # tasks that are remembered; others are read again for each request
 
@@ -29,17 +29,17 @@ class Watch:
     def __init__(self, ids: Iterable[TaskId], unfinished: set[TaskId]) -> None:
         self.ids = tuple(dict.fromkeys(ids))
         self._hinted: set[TaskId] = set(self.ids) - unfinished
-        self._bell = asyncio.Event()
+        self._bell = Bell()
 
     def hint(self, ids: Iterable[TaskId]) -> None:
         """These should be read again."""
         self._hinted.update(ids)
-        self._bell.set()
+        self._bell.ring()
 
     def take(self) -> list[TaskId]:
         """What should be read now, in the order of the request; at first those that are not known to be unfinished."""
         hinted, self._hinted = self._hinted, set()
-        self._bell.clear()
+        self._bell.still()
         return [task_id for task_id in self.ids if task_id in hinted] if len(hinted) > 1 else list(hinted)
 
     def is_hinted(self, task_id: TaskId) -> bool:
@@ -48,12 +48,7 @@ class Watch:
 
     async def hinted(self, within_s: float) -> bool:
         """Wait for a hint; False when none came within ``within_s`` seconds."""
-        try:
-            async with asyncio.timeout(within_s):
-                await self._bell.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await self._bell.rung(within_s)
 
 
 class Waiting:

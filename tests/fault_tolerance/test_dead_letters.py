@@ -2,7 +2,6 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,20 +17,15 @@ from support.limits import needs_limits
 from support.misbehaving import die, die_unless, fail_until, note, starts
 from support.waiting import wait_until
 
+FLAGS = ("--workers", "1", "--slots", "2")
 STRANGER = "00000000-0000-4000-8000-000000000000"
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running(tmp_path_factory.mktemp("letters"), "--workers", "1", "--slots", "2") as it:
-        yield it
-
-
 @pytest.fixture
-def client(cluster: Cluster) -> Iterator[Client]:
-    with Client(cluster.url) as opened:
-        opened.dead_letters.purge()
-        yield opened
+def client(client: Client) -> Client:
+    """The same, and nothing is dead yet."""
+    client.dead_letters.purge()
+    return client
 
 
 class Grave(NamedTuple):

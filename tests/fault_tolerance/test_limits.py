@@ -2,25 +2,20 @@
 
 import base64
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support import functions, hungry
-from support.cluster import Cluster, is_alive, running, text
+from support.cluster import Cluster, is_alive, text
 from support.waiting import wait_until
 
+FLAGS = ("--workers", "2", "--slots", "1", "--max-open-files", "50")
 MB = 1000 * 1000
 GONE_S = 0.5  # promised: nothing of a task lives so long after its time
 SLACK_S = 3.0  # for a loaded machine, on top of what is promised
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running(tmp_path_factory.mktemp("tree"), "--workers", "2", "--slots", "1", "--max-open-files", "50") as it:
-        yield it
 
 
 def register(cluster: Cluster, function: Callable[..., Any], **fields: object) -> str:

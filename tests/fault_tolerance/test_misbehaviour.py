@@ -31,20 +31,9 @@ from support.limits import needs_limits
 from support.misbehaving import die, fail_until, note, starts, wait_for
 from support.waiting import wait_until
 
+FLAGS = ("--workers", "2", "--slots", "2")
 SLOTS = 4
 LATE_S = 8.0  # the promise is milliseconds; a loaded two-core machine gets more
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running(tmp_path_factory.mktemp("misbehaviour"), "--workers", "2", "--slots", "2") as it:
-        yield it
-
-
-@pytest.fixture
-def client(cluster: Cluster) -> Iterator[Client]:
-    with Client(cluster.url) as opened:
-        yield opened
 
 
 @pytest.fixture

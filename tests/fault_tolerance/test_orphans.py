@@ -3,23 +3,17 @@
 import base64
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from support import functions, hungry
-from support.cluster import Cluster, is_alive, running, send
+from support.cluster import Cluster, is_alive, send
 from support.waiting import wait_until
 
+FLAGS = ("--mode", "local", "--workers", "2", "--slots", "1")
 LEFT_S = 2.0  # promised, as long as the root lives
 SLACK_S = 3.0  # for a loaded machine
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running(tmp_path_factory.mktemp("tree"), "--mode", "local", "--workers", "2", "--slots", "1") as it:
-        yield it
 
 
 @pytest.mark.parametrize("role", ["slot", "worker", "supervisor"])

@@ -9,23 +9,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 import redis
 
 from regrow.actors import keys
-from support.cluster import Cluster, running
+from support.cluster import Cluster
 from support.listener import EventListener
 from support.waiting import wait_until
 
+FLAGS = ("--workers", "2", "--slots", "1", "--allow-chaos")
 AGAIN_WITHIN_S = (
     10.0  # the promise is below 2 s from the death to the second attempt; a loaded two-core machine gets more
 )
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with running(tmp_path_factory.mktemp("record"), "--workers", "2", "--slots", "1", "--allow-chaos") as it:
-        yield it
 
 
 def run_once_killed(cluster: Cluster, witness: Path) -> tuple[str, dict[str, Any]]:

@@ -33,6 +33,7 @@ from support.load import Load, assert_all_ended_once, submit_all
 from support.waiting import wait_until
 from support.witness import Witness
 
+FLAGS = ("--workers", "2", "--slots", "2")
 RATE_PER_S: Final = 60.0
 WORKING_S: Final = 2.0  # promised: the store answers again -> the tree works
 LOST_S: Final = 2.0  # promised with everysec: a killed server loses at most what was acknowledged so shortly before
@@ -40,12 +41,6 @@ ANSWER_S: Final = 11.0  # a submit is answered within this time, be it with 503
 SLACK: Final = 5  # two loaded cores may take so many times as long
 WORK_S: Final = 0.01
 TORN_BYTES: Final = 40  # less than the last script's writes
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with running(tmp_path_factory.mktemp("store"), "--workers", "2", "--slots", "2") as it:
-        yield it
 
 
 @pytest.fixture

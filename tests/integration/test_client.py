@@ -9,7 +9,6 @@ import textwrap
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, as_completed, wait
 from typing import Any
 
@@ -34,20 +33,8 @@ from regrow.gateway.client import (
 )
 from regrow.runtime.errors import ConfigError
 from support.library import shapes
-from support.small_gateway import SmallGateway, running
+from support.small_gateway import SmallGateway
 from support.waiting import wait_until
-
-
-@pytest.fixture
-def gateway() -> Iterator[SmallGateway]:
-    with running() as started:
-        yield started
-
-
-@pytest.fixture
-def client(gateway: SmallGateway) -> Iterator[Client]:
-    with Client(gateway.url, patience_s=5) as opened:
-        yield opened
 
 
 def square(number: int) -> int:

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import threading
-from collections.abc import Iterator
 from concurrent.futures import CancelledError, wait
 from typing import Any
 
@@ -21,20 +20,8 @@ from regrow.gateway.client import (
     TaskFuture,
 )
 from support.library import shapes
-from support.small_gateway import SmallGateway, running
+from support.small_gateway import SmallGateway
 from support.waiting import wait_until
-
-
-@pytest.fixture
-def gateway() -> Iterator[SmallGateway]:
-    with running() as started:
-        yield started
-
-
-@pytest.fixture
-def client(gateway: SmallGateway) -> Iterator[Client]:
-    with Client(gateway.url, patience_s=5) as opened:
-        yield opened
 
 
 class Flaky(Exception):

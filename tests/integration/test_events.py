@@ -1,15 +1,11 @@
 """GET /v1/events: every event once and in order, resumed exactly, to any number of listeners, whatever one of them does."""
 
 import asyncio
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +23,10 @@ from regrow.gateway.event_stream import EventStream
 from regrow.gateway.guard import Send
 from support.gateway import Door
 from support.listener import EventListener, Told
+from support.lone_gateway import serving
 from support.tasks import claim, register, submit, success
 from support.valkey import Valkey, valkey_server
 from support.waiting import wait_until
-
-SERVE = """
-import os, sys
-from regrow.actors.settings import build
-from regrow.gateway.server import serve_alone
-sys.exit(serve_alone(build(os.environ)))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -65,24 +55,6 @@ def store(server: Valkey) -> Iterator[Store]:
     store = Store.connect(server.url)
     yield store
     store.close()
-
-
-@contextmanager
-def serving(store_url: str, log: Path, port: int = 0, **settings: str) -> Iterator[Door]:
-    """``regrow gateway`` in a process of its own."""
-    environment = os.environ | {"REGROW_REDIS_URL": store_url, "REGROW_PORT": str(port)}
-    environment |= {f"REGROW_{name.upper()}": value for name, value in settings.items()}
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-c", SERVE], env=environment, stdout=output, stderr=output)
-    try:
-        found = wait_until(lambda: re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text()), 20, "it listens")
-        door = Door(int(found[1]), process)
-        yield door
-        door.session.close()
-    finally:
-        process.kill()
-        process.wait()
-    assert "Traceback" not in log.read_text()
 
 
 def run(server: Valkey, store: Store, count: int, function: FunctionId | None = None) -> list[TaskId]:

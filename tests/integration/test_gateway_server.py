@@ -1,16 +1,11 @@
 import asyncio
 import http.client
 import json
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 import requests
@@ -22,44 +17,15 @@ from regrow.gateway.service import Service
 from regrow.gateway.tree import NoTree
 from support.gateway import Door, gateway
 from support.listener import EventListener
+from support.lone_gateway import alone, port_of
 from support.valkey import valkey_server
 from support.waiting import wait_until
-
-SERVE = """
-import os, sys
-from regrow.actors.settings import build
-from regrow.gateway.server import serve_alone
-from regrow.runtime.errors import ConfigError
-try:
-    sys.exit(serve_alone(build(os.environ)))
-except ConfigError as error:
-    sys.exit(str(error))
-"""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     with valkey_server(tmp_path_factory.mktemp("valkey")) as server:
         yield server
-
-
-@contextmanager
-def alone(log, **settings):
-    """``regrow gateway`` in a process of its own, its output in ``log``."""
-    environment = os.environ | {f"REGROW_{name.upper()}": str(value) for name, value in settings.items()}
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-c", SERVE], env=environment, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def port_of(log):
-    """The port that it says it listens on."""
-    found = re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text())
-    return found and int(found[1])
 
 
 def accepts(port):
@@ -71,7 +37,7 @@ def accepts(port):
 def test_a_gateway_by_itself_serves_and_stops_when_it_is_asked_to(server, tmp_path):
     log = tmp_path / "log"
     with alone(log, redis_url=server.url, port=0) as process:
-        door = Door(wait_until(lambda: port_of(log), 20, "it says where it listens"), process)
+        door = Door(port_of(log), process)
         task_id = door.submit(door.register())
         with ThreadPoolExecutor(1) as pool:
             poll = pool.submit(requests.get, f"{door.url}/v1/tasks/{task_id}?wait_s=30", timeout=40)
@@ -92,7 +58,7 @@ def test_a_stop_of_less_than_a_second_finishes_what_is_open_too(server, tmp_path
     log = tmp_path / "log"
     body = json.dumps({"function_id": "x", "payload": ""}).encode()
     with alone(log, redis_url=server.url, port=0, drain_s=1.9) as process:
-        port = wait_until(lambda: port_of(log), 20, "it says where it listens")
+        port = port_of(log)
         with socket.create_connection(("127.0.0.1", port)) as connection:
             lines = ("POST /v1/tasks HTTP/1.1", "Host: localhost", "Content-Type: application/json")
             head = "\r\n".join((*lines, f"Content-Length: {len(body)}", "", ""))
@@ -115,7 +81,7 @@ def test_a_gateway_stops_although_its_store_does_not_answer(tmp_path, fault):
     with (
         valkey_server(tmp_path) as server,
         alone(log, redis_url=server.url, port=0, drain_s=2) as process,
-        EventListener(wait_until(lambda: port_of(log), 20, "it says where it listens")) as listener,
+        EventListener(port_of(log)) as listener,
     ):
         assert listener.status == 200
         server.send_signal(fault)
@@ -185,7 +151,7 @@ def test_a_store_that_does_not_answer_is_named_without_its_password(tmp_path):
 def test_a_store_that_forgets_is_worth_a_warning(tmp_path, appendonly, level):
     log = tmp_path / "log"
     with valkey_server(tmp_path, appendonly=appendonly) as server, alone(log, redis_url=server.url, port=0):
-        wait_until(lambda: port_of(log), 20, "it says where it listens")
+        port_of(log)
 
     (line,) = [json.loads(line) for line in log.read_text().splitlines() if "store.facts" in line]
     assert line["level"] == level

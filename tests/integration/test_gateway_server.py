@@ -36,7 +36,7 @@ def accepts(port):
 
 def test_a_gateway_by_itself_serves_and_stops_when_it_is_asked_to(server, tmp_path):
     log = tmp_path / "log"
-    with alone(log, redis_url=server.url, port=0) as process:
+    with alone(log, redis_url=server.url, port=0, drain_s=60) as process:
         door = Door(port_of(log), process)
         task_id = door.submit(door.register())
         with ThreadPoolExecutor(1) as pool:
@@ -46,8 +46,8 @@ def test_a_gateway_by_itself_serves_and_stops_when_it_is_asked_to(server, tmp_pa
             process.send_signal(signal.SIGTERM)
 
             assert poll.result().json()["status"] == "QUEUED"
-            assert process.wait(10) == 0
-        assert time.monotonic() - started < 3.0
+            assert process.wait(25) == 0
+        assert time.monotonic() - started < 20.0, "the poll would have taken 30 s"
         with pytest.raises(requests.ConnectionError):
             requests.get(f"{door.url}/healthz", timeout=5)
         door.session.close()
@@ -57,7 +57,7 @@ def test_a_gateway_by_itself_serves_and_stops_when_it_is_asked_to(server, tmp_pa
 def test_a_stop_of_less_than_a_second_finishes_what_is_open_too(server, tmp_path):
     log = tmp_path / "log"
     body = json.dumps({"function_id": "x", "payload": ""}).encode()
-    with alone(log, redis_url=server.url, port=0, drain_s=1.9) as process:
+    with alone(log, redis_url=server.url, port=0, drain_s=1.99) as process:
         port = port_of(log)
         with socket.create_connection(("127.0.0.1", port)) as connection:
             lines = ("POST /v1/tasks HTTP/1.1", "Host: localhost", "Content-Type: application/json")
@@ -69,7 +69,7 @@ def test_a_stop_of_less_than_a_second_finishes_what_is_open_too(server, tmp_path
             process.send_signal(signal.SIGTERM)
             wait_until(lambda: not accepts(port), 10, "it takes no new connections")
 
-            time.sleep(0.3)  # that is how slow this client is; the gateway gives it 0.95 s
+            time.sleep(0.2)  # that is how slow this client is; the gateway gives it 0.99 s
             connection.sendall(body[5:])
             assert connection.recv(12) == b"HTTP/1.1 422"
         assert process.wait(10) == 0
@@ -91,8 +91,8 @@ def test_a_gateway_stops_although_its_store_does_not_answer(tmp_path, fault):
 
             started = time.monotonic()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
-        assert time.monotonic() - started < 8
+            assert process.wait(60) == 0
+        assert time.monotonic() - started < 30, "by itself it would not end"
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])

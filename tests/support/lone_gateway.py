@@ -38,7 +38,7 @@ def alone(log: Path, **settings: object) -> Iterator[subprocess.Popen[bytes]]:
 
 def port_of(log: Path) -> int:
     """The port that it says it listens on, once it does."""
-    return wait_until(lambda: _said_port(log), 20, "it says where it listens")
+    return wait_until(lambda: _said_port(log), 60, "it says where it listens")
 
 
 def _said_port(log: Path) -> int:

@@ -59,7 +59,7 @@ WORDS: Final[Mapping[str, str]] = {
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One event of a story. ``at``: Unix seconds. ``move``: a move's name, "submit", "due", "inherit", "found", "worker_down" or "fault"."""
+    """One event. ``at``: Unix seconds. ``move``: a move's name, "submit", "due", "inherit", "found", "worker_down" or "fault"."""
 
     at: float
     move: str

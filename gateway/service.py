@@ -5,7 +5,6 @@ It loads no payload. Answers are the store's: an id is returned only after the s
 
 import asyncio
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
@@ -28,6 +27,7 @@ from regrow.gateway.event_hub import Hub
 from regrow.gateway.idempotency import body_of, shaped, task_id_of
 from regrow.gateway.problems import ApiError, problem_of
 from regrow.gateway.waiting import Waiting, Watch
+from regrow.runtime.clock import wall
 from regrow.runtime.errors import StoreUnavailable
 from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
@@ -102,9 +102,7 @@ class Service:
         function_id = FunctionId(str(uuid.uuid4()))
         more = asked if isinstance(asked, schemas.NewFunction) else schemas.NewFunction(name="-", payload=b"")
         terms = terms_of(more)
-        record = function.record_of(
-            manifest, function_id, asked.name, time.time(), more.max_attempts, terms, more.ttl_s
-        )
+        record = function.record_of(manifest, function_id, asked.name, wall(), more.max_attempts, terms, more.ttl_s)
         await self._store.put_function(record, manifest.code)
         return record, manifest.warnings + above(terms.limits, self.settings.caps())
 

@@ -1,5 +1,6 @@
 """Shell: ``regrow chaos kill``, ``freeze`` and ``undo``, and ``regrow demo``."""
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -9,9 +10,10 @@ from regrow.chaos.evidence import Strike
 from regrow.chaos.experiment import Doing, Step, Target
 from regrow.chaos.fate import Fate
 from regrow.chaos.fault import Role, Victim
+from regrow.chaos.healing import heal, left, small_journal
 from regrow.chaos.lineage import NoVictim
 from regrow.chaos.nemesis import Nemesis, NotRecovered
-from regrow.chaos.scene import Scene
+from regrow.chaos.permission import local
 from regrow.runtime.place import Place
 
 app = App()
@@ -49,7 +51,7 @@ def kill(
         seconds after which the recovery (of the root: the end of the tree) has failed
     """
     console = Console()
-    with Nemesis(Scene.of(place.gateway())) as nemesis:
+    with Nemesis(local(place.gateway())) as nemesis:
         target = Target(role, name, doing=doing)
         if role is Role.ROOT:
             return _kill_root(console, nemesis, target, within)
@@ -84,7 +86,7 @@ def freeze(
         seconds
     """
     console = Console()
-    with Nemesis(Scene.of(place.gateway())) as nemesis:
+    with small_journal(place.data_dir) as journal, Nemesis(local(place.gateway()), journal, seed=seed) as nemesis:
         strike = _strike(console, nemesis, Step(1, 0.0, "stop", {}, Target(role, name, doing=doing), duration, seed))
         try:
             console.print(f"replaced after {nemesis.recovery_s(strike, duration):.2f} s")
@@ -92,6 +94,29 @@ def freeze(
             why = "nothing is above the root that could replace it" if role is Role.ROOT else "it was not replaced"
             console.print(f"let go after {duration:g} s; {why}")
     return 0
+
+
+@chaos.command
+def undo(where: Path | None = None, /, *, data_dir: Path | None = None) -> int:
+    """Undo the faults that a run has left, should even its guardian have been killed; doing it twice does no harm.
+
+    Parameters
+    ----------
+    where
+        a journal, or the directory of a run (default: all runs below ./regrow-chaos, and what 'freeze' has left)
+    data_dir
+        data directory of the tree that was frozen
+    """
+    console = Console()
+    is_whole = True
+    for path, intents in (found := left(where, data_dir)).items():
+        for intent, said, problems in heal(path, intents):
+            console.print(f"{intent.fault} {intent.victim.path if intent.victim else ''}".strip() + ":", end=" ")
+            console.print("; ".join([*said, *problems]), soft_wrap=True)
+            is_whole = is_whole and not problems
+    if not found:
+        console.print("nothing is left to undo")
+    return 0 if is_whole else 1
 
 
 @app.command

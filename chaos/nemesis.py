@@ -31,7 +31,7 @@ from regrow.chaos.lineage import NoVictim, start_time
 from regrow.chaos.scene import Need, Scene
 from regrow.chaos.targets import find_victims
 from regrow.chaos.tree import TreeUnreadable
-from regrow.chaos.undo import Undo, UndoFailed
+from regrow.chaos.undo import UndoFailed
 from regrow.runtime.errors import ConfigError, RegrowError
 from regrow.runtime.spec import ChildState
 
@@ -52,7 +52,6 @@ class Deed:
     number: int  # of its intent
     strike: Strike
     blow: Blow
-    undos: tuple[Undo, ...]
     timer: threading.Timer | None = None
 
 
@@ -170,12 +169,12 @@ class Nemesis:
         return [*find_victims(self.scene, target, chance)]
 
     def _strike(self, step: Step, fault: Fault, planned_at: float, victim: Victim | None, chance: Random) -> Strike:
-        deed = Deed(0, _strike_of(step, planned_at, victim), Blow(self.scene, victim, chance), ())
+        deed = Deed(0, _strike_of(step, planned_at, victim), Blow(self.scene, victim, chance))
         with self._lock:
             deed.number = len(self._deeds) + 1
             self._deeds.append(deed)
             try:
-                deed.undos = fault.prepare(deed.blow)
+                deed.blow.undos.extend(fault.prepare(deed.blow))
                 self._secure(step, deed)
                 at = time.monotonic()
                 detail = fault.strike(deed.blow)
@@ -191,15 +190,23 @@ class Nemesis:
     def _secure(self, step: Step, deed: Deed) -> None:
         """From here on it will be undone whatever happens to this process."""
         self._write(
-            Intent(deed.number, step.number, step.fault, step.options, deed.strike.victim, deed.undos, time.monotonic())
+            Intent(
+                deed.number,
+                step.number,
+                step.fault,
+                step.options,
+                deed.strike.victim,
+                tuple(deed.blow.undos),
+                time.monotonic(),
+            )
         )
-        if deed.undos:
+        if deed.blow.undos:
             if self._guardian is None:
                 self._guardian = Guardian(self._path)
-            self._guardian.hold(deed.number, deed.undos)
+            self._guardian.hold(deed.number, deed.blow.undos)
 
     def _end_after(self, deed: Deed, for_s: float) -> None:
-        if deed.undos and self._guardian is not None:
+        if deed.blow.undos and self._guardian is not None:
             self._guardian.start(deed.number, for_s + LATE_S)
         deed.timer = threading.Timer(for_s, self._undo_in_time, (deed,))
         deed.timer.daemon = True
@@ -229,20 +236,20 @@ class Nemesis:
             deed.blow.heal[-1]()
             deed.blow.heal.pop()
         said: tuple[str, ...] = ()
-        if deed.undos and self._guardian is not None:
+        if deed.blow.undos and self._guardian is not None:
             said = self._guardian.undo(deed.number)
         now = time.monotonic()
         if deed.strike.applied_at is not None:
             deed.strike = msgspec.structs.replace(deed.strike, undone_at=now)
         self._write(Undone(deed.number, "nemesis", said, now))
-        deed.undos = ()
+        deed.blow.undos.clear()
         if self._on_undone is not None:
             self._on_undone(deed.strike)
 
     def _miss(self, step: Step, planned_at: float, why: str) -> Strike:
         with self._lock:
             strike = msgspec.structs.replace(_strike_of(step, planned_at, None), detail=why)
-            self._deeds.append(Deed(len(self._deeds) + 1, strike, Blow(self.scene, None, Random()), ()))
+            self._deeds.append(Deed(len(self._deeds) + 1, strike, Blow(self.scene, None, Random())))
             self._write(Applied(len(self._deeds), strike))
             return strike
 
@@ -266,4 +273,4 @@ def _strike_of(step: Step, now: float, victim: Victim | None) -> Strike:
 
 def _is_outstanding(deed: Deed) -> bool:
     """Can it be undone, and was not yet?  Of a kill there is nothing to undo."""
-    return deed.strike.undone_at is None and (bool(deed.undos) or bool(deed.blow.heal))
+    return deed.strike.undone_at is None and (bool(deed.blow.undos) or bool(deed.blow.heal))

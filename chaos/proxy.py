@@ -139,6 +139,9 @@ class Proxy:
             self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        if not self._thread.is_alive():  # closed: nothing passes it, and nothing is to be undone
+            work.close()
+            return
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _apply(self, fault: LinkFault, way: Way) -> None:

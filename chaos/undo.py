@@ -17,7 +17,7 @@ from regrow.chaos.lineage import NoVictim, held, send
 from regrow.runtime.errors import RegrowError
 
 STORE_WITHIN_S: Final = 5.0  # for a store that is just starting again
-RETRY_S: Final = 0.1
+RETRY_S: Final = 0.1  # between looks
 
 
 class UndoFailed(RegrowError):
@@ -71,13 +71,14 @@ class StoreUnpause(msgspec.Struct, frozen=True, tag="store_unpause"):
     """Let the store answer again."""
 
     url: str
+    within_s: float  # by then it goes on by itself, where it does not even listen to this
 
     def run(self) -> str:
         """CLIENT UNPAUSE."""
-        from regrow.chaos.store_door import StoreDoor
+        from regrow.chaos.store_door import ANSWER_S, StoreDoor
 
         def unpause() -> str:
-            with StoreDoor(self.url) as door:
+            with StoreDoor(self.url, self.within_s + ANSWER_S) as door:
                 door.unpause()
             return "the store goes on"
 
@@ -103,6 +104,27 @@ class StoreSetting(msgspec.Struct, frozen=True, tag="store_setting"):
         return _at_the_store(self.url, put_back)
 
 
+class StoreField(msgspec.Struct, frozen=True, tag="store_field"):
+    """Put one field of a record back, if it is still as it was damaged."""
+
+    url: str
+    key: str
+    field: str
+    damaged: bytes
+    whole: bytes
+
+    def run(self) -> str:
+        """HSET."""
+        from regrow.chaos.store_door import StoreDoor
+
+        def restore() -> str:
+            with StoreDoor(self.url) as door:
+                is_restored = door.exchange(self.key, self.field, self.damaged, self.whole)
+            return f"{self.key} {'is whole again' if is_restored else 'has another story by now'}"
+
+        return _at_the_store(self.url, restore)
+
+
 class RemoveFile(msgspec.Struct, frozen=True, tag="remove_file"):
     """Remove a file that a fault has made, as one that a hook reads."""
 
@@ -123,11 +145,11 @@ class HealLink(msgspec.Struct, frozen=True, tag="heal_link"):
     link: str
 
     def run(self) -> str:
-        """Nothing is left to do when this is run by anybody else."""
-        return f"the proxy on {self.link} ended with its process"
+        """Nothing is left to do here."""
+        return f"the link {self.link} is whole: its proxy was healed, or has ended"
 
 
-Undo = Continue | Unlimit | EndHelper | StoreUnpause | StoreSetting | RemoveFile | HealLink
+Undo = Continue | Unlimit | EndHelper | StoreUnpause | StoreSetting | StoreField | RemoveFile | HealLink
 
 
 def run(undos: Iterable[Undo]) -> tuple[tuple[str, ...], tuple[str, ...]]:

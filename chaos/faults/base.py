@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from subprocess import Popen
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -32,6 +33,8 @@ class Blow:
     who: Victim | None
     chance: Random
     heal: list[Callable[[], None]] = field(default_factory=list)
+    undos: list[Undo] = field(default_factory=list)  # as ``prepare`` gave them
+    helpers: list[Popen[bytes]] = field(default_factory=list)  # processes that ``prepare`` has started
 
     @property
     def victim(self) -> Victim:

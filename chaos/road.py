@@ -12,6 +12,7 @@ from regrow.chaos.mishaps import Mishaps
 from regrow.chaos.zmtp import Message, Splitter
 
 CHUNK_BYTES: Final = 16 * 1024  # read at once
+THROTTLE_STEP_S: Final = 0.05  # a throttled line passes so much of a second at once
 LINE_CHUNKS: Final = 1024  # read and not passed on yet, per line; then reading stops
 
 
@@ -57,7 +58,8 @@ class Road:
 
     def piece_bytes(self) -> int:
         """How much may be written at once."""
-        return self.slice.size_bytes if self.slice else CHUNK_BYTES
+        throttled = max(1, int(self.throttle.bytes_per_s * THROTTLE_STEP_S)) if self.throttle else CHUNK_BYTES
+        return min(self.slice.size_bytes if self.slice else CHUNK_BYTES, throttled, CHUNK_BYTES)
 
     def pause_s(self, size_bytes: int) -> float:
         """How long to wait after a piece."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, get_args
 
 import msgspec
+import msgspec.inspect
 
 from regrow.chaos.faults.base import Fault
 from regrow.chaos.faults.clock_offset import ClockOffset
@@ -86,7 +87,21 @@ def parse(name: str, options: Mapping[str, Any]) -> Fault:
     try:
         return msgspec.convert(dict(options), kind)
     except msgspec.ValidationError as error:
-        problem, _, where = str(error).partition(" - at `$.")
-        known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind)) or "none"
-        key = f"{where.rstrip('`')}: " if where else ""
-        raise ConfigError(f"{name}: {key}{problem[:1].lower()}{problem[1:]} (options: {known})") from None
+        raise ConfigError(f"{name}: {_explained(str(error), kind)}") from None
+
+
+def _explained(error: str, kind: type[Fault]) -> str:
+    """What msgspec says, with the key in front and what could be said instead behind."""
+    problem, _, place = error.partition(" - at `$.")
+    key = place.rstrip("`")
+    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    said = f"{problem[:1].lower()}{problem[1:]}"
+    if key not in known:
+        return f"{said} (options: {', '.join(known) or 'none'})"
+    match msgspec.inspect.type_info(known[key].type):
+        case msgspec.inspect.EnumType(cls):
+            return f"{key}: {said}; use one of {', '.join(str(one.value) for one in cls)}"
+        case msgspec.inspect.LiteralType(values):
+            return f"{key}: {said}; use one of {', '.join(map(str, values))}"
+        case _:
+            return f"{key}: {said}"

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -20,12 +21,13 @@ from typing import Final, Self
 
 import msgspec
 
+from regrow.chaos import undo
 from regrow.chaos.evidence import Strike
 from regrow.chaos.experiment import Step, Target
 from regrow.chaos.fault import Victim
 from regrow.chaos.faults import parse
 from regrow.chaos.faults.base import LONGEST_S, Blow, Fault
-from regrow.chaos.guardian import Guardian
+from regrow.chaos.guardian import Guardian, GuardianLost
 from regrow.chaos.journal import Applied, Header, Intent, Journal, Note, Undone
 from regrow.chaos.lineage import NoVictim, start_time
 from regrow.chaos.scene import Need, Scene
@@ -76,7 +78,7 @@ class Nemesis:
         self._path = journal
         self._journal = self._open(journal, title, seed) if journal is not None else None
         self._on_undone = on_undone
-        self._guardian: Guardian | None = None
+        self.guardian: Guardian | None = None
         self._lock = threading.RLock()
         self._deeds: list[Deed] = []
 
@@ -140,9 +142,9 @@ class Nemesis:
         """Heal, and end the guardian, which tries once more what could not be undone."""
         for problem in self.heal():
             self._write(Note(problem, time.monotonic()))
-        if self._guardian is not None:
-            self._guardian.close()
-            self._guardian = None
+        if self.guardian is not None:
+            self.guardian.close()
+            self.guardian = None
         if self._journal is not None:
             self._journal.close()
             self._journal = None
@@ -178,6 +180,9 @@ class Nemesis:
                 self._secure(step, deed)
                 at = time.monotonic()
                 detail = fault.strike(deed.blow)
+            except GuardianLost:
+                self._withdraw(deed, "")
+                raise
             except (RegrowError, OSError) as error:
                 self._withdraw(deed, str(error))
             else:
@@ -201,13 +206,13 @@ class Nemesis:
             )
         )
         if deed.blow.undos:
-            if self._guardian is None:
-                self._guardian = Guardian(self._path)
-            self._guardian.hold(deed.number, deed.blow.undos)
+            if self.guardian is None:
+                self.guardian = Guardian(self._path)
+            self.guardian.hold(deed.number, deed.blow.undos)
 
     def _end_after(self, deed: Deed, for_s: float) -> None:
-        if deed.blow.undos and self._guardian is not None:
-            self._guardian.start(deed.number, for_s + LATE_S)
+        if deed.blow.undos and self.guardian is not None:
+            self.guardian.start(deed.number, for_s + LATE_S)
         deed.timer = threading.Timer(for_s, self._undo_in_time, (deed,))
         deed.timer.daemon = True
         deed.timer.start()
@@ -236,8 +241,8 @@ class Nemesis:
             deed.blow.heal[-1]()
             deed.blow.heal.pop()
         said: tuple[str, ...] = ()
-        if deed.blow.undos and self._guardian is not None:
-            said = self._guardian.undo(deed.number)
+        if deed.blow.undos:
+            said = self._run(deed)
         now = time.monotonic()
         if deed.strike.applied_at is not None:
             deed.strike = msgspec.structs.replace(deed.strike, undone_at=now)
@@ -245,6 +250,16 @@ class Nemesis:
         deed.blow.undos.clear()
         if self._on_undone is not None:
             self._on_undone(deed.strike)
+
+    def _run(self, deed: Deed) -> tuple[str, ...]:
+        """Have its undos run, by the guardian, or here if there is none any more.  Raises UndoFailed."""
+        if self.guardian is not None:
+            with suppress(GuardianLost):
+                return self.guardian.undo(deed.number)
+        said, problems = undo.run(deed.blow.undos)
+        if problems:
+            raise UndoFailed("; ".join(problems))
+        return said
 
     def _miss(self, step: Step, planned_at: float, why: str) -> Strike:
         with self._lock:

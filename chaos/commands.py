@@ -10,7 +10,7 @@ from regrow.chaos.evidence import Strike
 from regrow.chaos.experiment import Doing, Step, Target
 from regrow.chaos.fate import Fate
 from regrow.chaos.fault import Role, Victim
-from regrow.chaos.healing import heal, left, small_journal
+from regrow.chaos.healing import heal, left, small_journal, tidy
 from regrow.chaos.lineage import NoVictim
 from regrow.chaos.nemesis import Nemesis, NotRecovered
 from regrow.chaos.permission import local
@@ -114,6 +114,7 @@ def undo(where: Path | None = None, /, *, data_dir: Path | None = None) -> int:
             console.print(f"{intent.fault} {intent.victim.path if intent.victim else ''}".strip() + ":", end=" ")
             console.print("; ".join([*said, *problems]), soft_wrap=True)
             is_whole = is_whole and not problems
+    tidy(data_dir)
     if not found:
         console.print("nothing is left to undo")
     return 0 if is_whole else 1

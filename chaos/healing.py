@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from regrow.chaos import undo
-from regrow.chaos.journal import Intent, Journal, Undone, outstanding, read
+from regrow.chaos.journal import Header, Intent, Journal, Undone, outstanding, read
 from regrow.runtime import endpoints
 from regrow.runtime.errors import ConfigError
 
@@ -30,6 +30,15 @@ def heal(path: Path, intents: list[Intent]) -> Iterator[tuple[Intent, tuple[str,
             if not problems:
                 journal.write(Undone(intent.number, "undo", said, time.monotonic()))
             yield intent, said, problems
+
+
+def tidy(data_dir: Path | None) -> None:
+    """Remove what killed commands have left, where nothing is to be undone any more."""
+    for path in _small_journals(data_dir).glob(f"*/{JOURNAL}"):
+        records = read(path)
+        is_written = any(isinstance(record, Header) and Path(f"/proc/{record.pid}").exists() for record in records)
+        if not is_written and not outstanding(records):
+            shutil.rmtree(path.parent, ignore_errors=True)
 
 
 @contextmanager

@@ -197,6 +197,33 @@ def test_a_freeze_is_undone_when_the_nemesis_is_killed(cluster: Cluster, scene: 
     assert is_alive(pid)
 
 
+def test_a_freeze_whose_nemesis_and_guardian_are_killed_is_undone_by_the_command(
+    cluster: Cluster, scene: Scene
+) -> None:
+    command = [sys.executable, "-m", "regrow.runtime.cli", "chaos"]
+    name, place = "root/workers/worker-0/slot-0", ["--data-dir", str(cluster.data_dir)]
+    slot = scene.read_tree().find(name)
+    assert slot is not None
+    pid = slot.pid or 0
+    words = [*command, "freeze", "slot", "--name", name, "--for", "60", *place]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as nemesis:
+        wait_until(lambda: is_stopped(pid), 20, "the slot is stopped")
+        (guardian,) = psutil.Process(nemesis.pid).children()
+        guardian.kill()
+        nemesis.kill()
+        nemesis.wait()
+    assert is_stopped(pid)
+
+    said = [
+        subprocess.run([*command, "undo", *place], capture_output=True, text=True, timeout=60, check=True).stdout
+        for _ in range(2)
+    ]
+
+    assert list((cluster.data_dir / "chaos").iterdir()) == []
+    assert said == [f"stop {name}: process {pid} goes on\n", "nothing is left to undo\n"]
+    assert not is_stopped(pid)
+
+
 def test_a_victim_that_is_gone_is_a_miss_and_nobody_else_is_hit(scene: Scene) -> None:
     stale = scene.read_tree()
     worker = stale.find("root/workers/worker-2")

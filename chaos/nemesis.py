@@ -117,10 +117,10 @@ class Nemesis:
         ``planned_at``: monotonic seconds, for the record.  With ``for_s`` it is undone after that time; without, by ``heal``.
         Raises ConfigError (see ``check``), and GuardianLost.
         """
-        fault = self.check(step)
         chance = Random(step.seed)
         planned_at = time.monotonic() if planned_at is None else planned_at
         try:
+            fault = self.check(step)
             victims = self._victims(step.target, chance) if Need.VICTIM in fault.needs else [None]
         except (NoVictim, TreeUnreadable) as error:
             return (self._miss(step, planned_at, str(error)),)

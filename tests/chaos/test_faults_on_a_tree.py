@@ -1,8 +1,7 @@
 """Faults to a whole tree of one's own: its links, its messages, its store and its hooks: each hits, and is undone."""
 
 import base64
-import os
-import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -105,7 +104,7 @@ def test_a_delay(tree: OwnTree, nemesis: Nemesis) -> None:
 
     assert seconds(lambda: ask(tree)) >= 0.4
     nemesis.heal()
-    assert seconds(lambda: ask(tree)) < 0.4
+    wait_until(lambda: seconds(lambda: ask(tree)) < 0.4, WITHIN_S, "it is as fast as it was")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,7 @@ def test_a_narrow_line_takes_its_time(tree: OwnTree, nemesis: Nemesis, fault: st
 
     assert seconds(lambda: ask(tree)) >= 0.3
     nemesis.heal()
-    assert seconds(lambda: ask(tree)) < 0.3
+    wait_until(lambda: seconds(lambda: ask(tree)) < 0.3, WITHIN_S, "it is as fast as it was")
 
 
 def test_a_reset(tree: OwnTree, nemesis: Nemesis) -> None:
@@ -145,10 +144,11 @@ def test_a_cut_holds_back_what_is_asked_until_it_is_healed(
 def test_a_link_that_flaps_lets_through_now_and_then(tree: OwnTree, nemesis: Nemesis) -> None:
     hit(nemesis, step("net.flap", link=GATEWAY, down_s=0.3, up_s=0.3))
 
-    took = [seconds(lambda: ask(tree)) for _ in range(20)]
-    assert max(took) > 0.1
+    for _ in range(2):
+        wait_until(lambda: seconds(lambda: ask(tree)) > 0.1, WITHIN_S, "it is down")
     nemesis.heal()
-    assert max(seconds(lambda: ask(tree)) for _ in range(3)) < max(took) + 0.1
+    assert "chaos-rhythm" not in [thread.name for thread in threading.enumerate()]
+    assert ask(tree).status_code == 200
 
 
 @pytest.mark.parametrize("link", [Link.GATEWAY_STORE, Link.DISPATCHER_STORE, Link.WORKER_DISPATCHER])
@@ -300,12 +300,11 @@ def test_damaged_parameters_are_told_and_nothing_is_run_with_them(
     tree: OwnTree, cluster: Cluster, nemesis: Nemesis
 ) -> None:
     function = register(cluster, double)
-    stopped = hit(nemesis, step("stop", Target(Role.DISPATCHER)))
+    hit(nemesis, step("net.cut", link=Link.DISPATCHER_STORE, number=2))
     task_id = cluster.submit(function, 21)
 
     strike = hit(nemesis, step("payload.corrupt"))
-    assert stopped.victim is not None
-    os.kill(stopped.victim.pid, signal.SIGCONT)  # it claims the task
+    nemesis.heal(2)  # the task is claimed
     ended = cluster.end_of(task_id, WITHIN_S)
 
     assert strike.detail == "parameters of 1 queued tasks damaged"
@@ -317,7 +316,7 @@ def test_damaged_parameters_are_told_and_nothing_is_run_with_them(
 
 def test_parameters_that_nobody_has_read_yet_are_whole_again(tree: OwnTree, cluster: Cluster, nemesis: Nemesis) -> None:
     function = register(cluster, double)
-    hit(nemesis, step("stop", Target(Role.DISPATCHER)))
+    hit(nemesis, step("net.cut", link=Link.DISPATCHER_STORE))
     task_id = cluster.submit(function, 21)
     hit(nemesis, step("payload.corrupt"))
 
@@ -341,14 +340,12 @@ def test_the_wall_clock_is_wrong_and_right_again(tree: OwnTree, cluster: Cluster
 
 
 def test_a_slow_start(tree: OwnTree, nemesis: Nemesis) -> None:
-    hit(nemesis, step("start.slow", role=Role.GATEWAY, delay_s=1.0))
-    late = nemesis.recovery_s(hit(nemesis, step("kill", Target(Role.GATEWAY))), WITHIN_S)
-    nemesis.heal()
-    tree.wait_whole()
-    again = nemesis.recovery_s(hit(nemesis, step("kill", Target(Role.GATEWAY))), WITHIN_S)
+    hit(nemesis, step("start.slow", role=Role.GATEWAY, delay_s=3.0))
 
-    assert late >= 1.0
-    assert again < late
+    assert nemesis.recovery_s(hit(nemesis, step("kill", Target(Role.GATEWAY))), WITHIN_S) >= 3.0
+    nemesis.heal()
+    assert tree.scene.hooks is not None
+    assert list((tree.scene.hooks / "start").iterdir()) == []
 
 
 def test_a_start_that_fails_is_tried_again(tree: OwnTree, cluster: Cluster, nemesis: Nemesis) -> None:

@@ -59,9 +59,9 @@ class OwnTree:
         return self.cluster.log_path.read_text()
 
 
-def step(fault: str, target: Target | None = None, for_s: float | None = None, **options: Any) -> Step:
-    """The only step of a plan."""
-    return Step(1, 0.0, fault, options, target, for_s, 0)
+def step(fault: str, target: Target | None = None, for_s: float | None = None, number: int = 1, **options: Any) -> Step:
+    """One step of a plan."""
+    return Step(number, 0.0, fault, options, target, for_s, 0)
 
 
 def hit(nemesis: Nemesis, one: Step) -> Strike:

@@ -88,6 +88,7 @@ INVARIANTS: Final[dict[str, Invariant]] = {
     "no_orphans": Invariant(tree.no_orphans, "No process of the tree outlives its place in it."),
 }
 ALIASES: Final = {"no_overlap_beyond": "no_overlap"}  # names of bounds
+NAMES: Final = (*INVARIANTS, *ALIASES)  # that an experiment may ask for
 
 
 def check(evidence: Evidence) -> Findings:
@@ -187,6 +188,7 @@ def missing(evidence: Evidence, covered: dict[str, int]) -> list[str]:
         words = name.split(" ")
         for whom in {_key(words[0]), _key("_".join(words))}:
             applied[whom] += n
+            applied[f"{whom}_while_anything"] += n
             applied[f"{whom}_while_{'running' if doing == DOINGS[0] else 'idle'}"] += n
     wanted = {_key(name): n for name, n in evidence.experiment.expect.must_hit.items()}
     return [

@@ -27,7 +27,7 @@ CALM_S: Final = 10.0  # after a fault is undone, in which a canary out of tolera
 ENDINGS: Final = frozenset({"child.down", "child.overdue", "child.killed", "slot.down"})
 STAGES: Final = ("detected", "queued", "running", "finished")
 ALL: Final = "all/all"  # every fault and path together: what an expected bound is compared with
-WORDS: Final = {"detect": "detected", "requeue": "queued", "rerun": "running", "finish": "finished"}
+WORDS: Final = {"detect": "detected", "requeue": "queued", "run": "running", "finish": "finished"}
 
 Path = Literal["sentinel", "heartbeat", "other"]
 

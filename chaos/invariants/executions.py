@@ -6,18 +6,21 @@ Judged by what the tasks wrote themselves.  How many starts a fault explains is 
 from typing import Final
 
 from regrow.chaos.docket import COMPLETED, Case, Run
+from regrow.chaos.history import TaskMove
 from regrow.chaos.impact import AFTER_S
 from regrow.chaos.invariants.outcomes import DEATHS
 from regrow.chaos.invariants.ruling import NO_MARKS, Facts, Ruling, Violation
 
 MAX_ATTEMPTS: Final = 3  # deaths of its slot before a task is quarantined
 SAME_S: Final = 0.05  # two processes that die and start at the same moment
+WITHDRAWN: Final = frozenset({"cancelled", "expired"})  # ended by somebody's wish
 TRIED_AGAIN: Final = frozenset({"retry", "oom"})  # moves by which a task that has run is to run again
 
 
 def bounded_reexec(facts: Facts, bound: float | None) -> Ruling:
     """``bound``: starts on top of those that are explained."""
     found, checked, repeated = [], 0, 0
+    elsewhere = max(map(_retries, facts.docket.strangers.values()), default=0)  # of tasks whose ids no client knows
     for case in facts.docket.cases.values():
         starts = sum(run.has_started for run in case.runs.values())
         checked += bool(starts)
@@ -26,12 +29,16 @@ def bounded_reexec(facts: Facts, bound: float | None) -> Ruling:
             continue
         hits = facts.impact.hits(case)
         tries = MAX_ATTEMPTS if case.terms.ends == "quarantined" else 1
-        retries = sum(move.move in TRIED_AGAIN for move in case.moves)
+        retries = _retries(case.moves) if case.ids else elsewhere
         if starts > tries + hits + retries + (bound or 0):
             why = f"it was started {starts} times; {hits} faults can have hit it, and it was to be tried again {retries} times"
             found.append(Violation(why, case))
     lacks = "" if facts.docket.has_marks else NO_MARKS
     return Ruling(checked, found, f"{repeated} of {checked} tasks were started more than once", lacks)
+
+
+def _retries(moves: list[TaskMove]) -> int:
+    return sum(move.move in TRIED_AGAIN for move in moves)
 
 
 def no_overlap(facts: Facts, bound: float | None) -> Ruling:
@@ -87,8 +94,8 @@ def poison_contained(facts: Facts, _: float | None) -> Ruling:
         if end is None:
             continue
         if case.terms.ends == "quarantined":
-            checked += 1
-            if end.error_kind != "quarantined":
+            checked += end.error_kind not in WITHDRAWN
+            if end.error_kind not in {"quarantined", *WITHDRAWN}:
                 found.append(Violation(f"it kills its slot, and ended {_end(case)} instead of quarantined", case))
         elif end.error_kind in DEATHS and facts.impact.hits(case) < DEATHS[end.error_kind]:
             found.append(

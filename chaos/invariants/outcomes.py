@@ -20,6 +20,7 @@ DEATHS: Final = {
 NEVER: Final = frozenset(
     {"unpicklable", "unloadable", "limit", "dependency_failed"}
 )  # no task of ours fails like this by itself
+DAMAGED: Final = "corrupt_payload"
 STARVING: Final = ("fd.", "mem.", "disk.")  # faults under which any call of any function may raise
 
 
@@ -111,6 +112,10 @@ def one_terminal(facts: Facts, _: float | None) -> Ruling:
         elif len({_state(seen) for seen in ends}) > 1:
             states = ", then ".join(dict.fromkeys(_state(seen) for seen in ends))
             found.append(Violation(f"clients have read different ends of it: {states}", case))
+        elif lasts and ends and _differ(lasts[0], ends[-1]):
+            found.append(
+                Violation(f"the record has it end by {lasts[0].move}, and clients read {_state(ends[-1])}", case)
+            )
     for task_id, moves in facts.docket.strangers.items():
         if len(_last_moves(moves, facts.impact)) > 1:
             found.append(Violation("the record has more than one end of it", stranger=task_id))
@@ -123,6 +128,11 @@ def _last_moves(moves: list[TaskMove], impact: Impact) -> list[TaskMove]:
 
 def _kept(ends: list[Sighting], impact: Impact) -> list[Sighting]:
     return [seen for seen in ends if not impact.is_unsynced(seen.op.at)] if impact.crashes else ends
+
+
+def _differ(last: TaskMove, seen: Sighting) -> bool:
+    """Whether record and client tell of different ends; a value that was damaged later is shown as a failure."""
+    return (last.move == "succeed") != (seen.op.status == COMPLETED) and seen.op.error_kind != DAMAGED
 
 
 def _state(seen: Sighting) -> str:
@@ -175,6 +185,8 @@ def _short(text: str) -> str:
 
 def terminal_is_true(facts: Facts, _: float | None) -> Ruling:
     """By the token of the run that is in the stored outcome, and by the faults that could have taken the task."""
+    if not facts.docket.has_marks:
+        return Ruling(0, [], "", NO_MARKS)
     found, checked = [], 0
     for case in facts.docket.cases.values():
         end = case.end
@@ -185,7 +197,7 @@ def terminal_is_true(facts: Facts, _: float | None) -> Ruling:
         wrong = _made_by_no_run(case) if end.status == COMPLETED else _failed_for_nothing(case, facts.impact)
         if wrong:
             found.append(Violation(wrong, case))
-    return Ruling(checked, found, "", "" if facts.docket.has_marks else NO_MARKS)
+    return Ruling(checked, found)
 
 
 def _made_by_no_run(case: Case) -> str:
@@ -213,7 +225,7 @@ def _failed_for_nothing(case: Case, impact: Impact) -> str:
             case.runs[end.run].has_raised if end.run in case.runs else any(run.has_raised for run in case.runs.values())
         )
         return "" if has_raised or is_starving else "it failed with an exception, and no run of it has raised one"
-    if end.error_kind in DEATHS and case.terms.ends != end.error_kind:
+    if end.error_kind in DEATHS and case.terms.ends != "quarantined":
         hits, least = impact.hits(case), DEATHS[end.error_kind]
         return (
             ""

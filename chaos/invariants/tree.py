@@ -35,27 +35,23 @@ def tree_healthy(facts: Facts, _: float | None) -> Ruling:
 def _misshapen(before: TreeNode, after: TreeNode) -> list[Violation]:
     was, now = _places(before), _places(after)
     found = [
-        Violation(f"there were {n} of it before, and {now[place]} after", path=place)
-        for place, n in was.items()
-        if now[place] < n
-    ]
-    found += [
-        Violation(f"there is {n - was[place]} more of it than before", path=place)
-        for place, n in now.items()
-        if n > was[place]
+        Violation(f"there was {was[path]} of it before, and there is {now[path]} after", path=path)
+        for path in _changed(was, now)
     ]
     found += [
         Violation(f"it is {node.state}, with process {node.pid}", path=node.path)
         for node in after.walk()
         if node.state != ChildState.RUNNING or node.pid is None
     ]
-    pids = Counter(node.pid for node in after.walk() if node.pid is not None)
-    found += [
-        Violation(f"it shares process {node.pid} with another", path=node.path)
-        for node in after.walk()
-        if node.pid is not None and pids[node.pid] > 1
-    ]
-    return found
+    pids = Counter(node.pid for node in after.walk())
+    shared = [node for node in after.walk() if node.pid is not None and pids[node.pid] > 1]
+    return found + [Violation(f"it shares process {node.pid} with another", path=node.path) for node in shared]
+
+
+def _changed(was: Counter[str], now: Counter[str]) -> list[str]:
+    """Paths that are there more or less often; not those below one of them."""
+    changed = {path for path in was | now if was[path] != now[path]}
+    return sorted(path for path in changed if path.rpartition("/")[0] not in changed)
 
 
 def _places(tree: TreeNode) -> Counter[str]:

@@ -40,6 +40,10 @@ class Run(msgspec.Struct):
     has_raised: bool = False
     has_started: bool = False
 
+    def is_under_way(self, at: float) -> bool:
+        """Whether it may be running at that moment."""
+        return self.started <= at and (self.ended is None or self.ended >= at)
+
 
 class Hold(msgspec.Struct):
     """One claim.  ``released`` None: the record has no end of it; ``by`` is the move that ended it."""
@@ -50,10 +54,6 @@ class Hold(msgspec.Struct):
     claimed: float
     released: float | None = None
     by: str = ""
-
-    def overlaps(self, since: float, until: float) -> bool:
-        """Whether any of it is in that time."""
-        return self.claimed <= until and (self.released is None or self.released >= since)
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -81,6 +81,7 @@ class Case:
     rejected: str = ""  # why, of the last submit that was
     submits_unknown: int = 0  # begun, and nobody knows
     final: Op | None = None  # the last word of the last reads
+    life: tuple[float, float] = (0.0, 0.0)  # of one without holds: from the first to the last that is known of its runs
 
     @property
     def terms(self) -> Kind:
@@ -138,6 +139,8 @@ class Docket:
         docket._sort_moves()
         for case in docket.cases.values():
             case.holds = _holds(case)
+            if not case.holds:
+                case.life = _life(case)
         return docket
 
     @property
@@ -216,6 +219,12 @@ class Docket:
 def name_of(worker: str) -> str:
     """``worker-0@host/3f9c21aa`` is an incarnation of ``worker-0``."""
     return worker.partition("@")[0]
+
+
+def _life(case: Case) -> tuple[float, float]:
+    """In which a fault can have hit a task that the record does not tell of: between its marks, or else its calls."""
+    times = [mark.at for mark in case.marks] or [op.at for op in case.ops]
+    return times[0], times[-1]
 
 
 def is_decisive(read: Op) -> bool:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from regrow.chaos.docket import LOSSES, Case, Docket, Hold
 from regrow.chaos.evidence import Strike
@@ -34,7 +34,8 @@ UNSYNCED_S: Final = 2.0  # of acknowledged writes that "everysec" may lose when 
 HARMLESS_LINKS: Final = frozenset({"client-gateway", "gateway-store"})
 HARMLESS: Final = ("start.", "task.", "version.")
 SILENCES: Final = ("stop", "freeze", "stutter", "partition", "net.", "zmq.", "frame.", "msg.", "cpu.")
-LASTING_ONCE: Final = ("kill", "store.kill", "store.restart", "store.disconnect", "store.flush")
+AT_ONCE: Final = ("kill", "store.kill", "store.restart", "store.disconnect", "store.flush")
+DRAINS: Final = frozenset({"term", "int"})
 
 
 class Reach(StrEnum):
@@ -60,13 +61,13 @@ def is_silence(strike: Strike) -> bool:
 
 def is_kill(fault: str) -> bool:
     """Whether it is over at once."""
-    return fault.startswith(LASTING_ONCE)
+    return fault.startswith(AT_ONCE)
 
 
 def is_store_crash(strike: Strike) -> bool:
-    """Whether the store's process died by it."""
+    """Whether the store's process died by it; one that is stopped for too long is killed."""
     is_above = strike.victim is not None and strike.victim.role in (Role.STORE, Role.ROOT)
-    return strike.fault.startswith(("store.kill", "store.restart")) or (is_above and strike.fault.startswith("kill"))
+    return strike.fault.startswith(("store.kill", "store.restart", "store.stop")) or (is_above and strike.fault.startswith("kill"))
 
 
 def label(fault: str, role: str = "", link: str = "") -> str:
@@ -79,6 +80,29 @@ def label_of(strike: Strike) -> str:
     return label(strike.fault, strike.victim.role if strike.victim else "", str(strike.options.get("link", "")))
 
 
+class Blow(NamedTuple):
+    """A strike as it may have hit tasks: in that time, in the hands of that worker ("": of any), so many ``times`` at most."""
+
+    since: float
+    until: float
+    worker: str
+    times: int
+    is_silent: bool
+    at: float = 0.0
+    pid: int = 0
+
+    def may_have_hit(self, case: Case) -> bool:
+        """By the record, or because the task itself says that it was running in the process that was hit."""
+        if not case.holds:
+            return case.life[0] <= self.until and case.life[1] >= self.since
+        return any(
+            hold.claimed <= self.until
+            and (hold.released is None or hold.released >= self.since)
+            and self.worker in ("", hold.worker)
+            for hold in case.holds
+        ) or (self.pid != 0 and any(run.pid == self.pid and run.is_under_way(self.at) for run in case.runs.values()))
+
+
 @dataclass(slots=True)
 class Impact:
     """The faults of one run against its tasks."""
@@ -86,7 +110,9 @@ class Impact:
     docket: Docket
     struck: list[tuple[Strike, list[Hold]]] = field(default_factory=list)
     crashes: list[float] = field(default_factory=list)  # of the store, that may have cost the last writes
-    gave_up: list[float] = field(default_factory=list)  # a supervisor: then everything below it starts anew
+    _blows: list[Blow] = field(default_factory=list)
+    _disturbances: list[tuple[Strike, float, float]] = field(default_factory=list)
+    _hits: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, docket: Docket) -> "Impact":
@@ -94,26 +120,30 @@ class Impact:
         impact = cls(docket)
         if docket.evidence.experiment.configuration.durability == "everysec":
             impact.crashes = [strike.applied_at or 0.0 for strike in docket.strikes if is_store_crash(strike)]
-        impact.gave_up = [move.at for move in docket.children if move.event == "supervisor.gave_up"]
+        impact._blows = [impact._blow(it) for it in docket.strikes if reach(it) is not Reach.NOTHING]
+        impact._blows += [
+            Blow(move.at - SLACK_S, move.at + REVIVAL_S, "", 1, is_silent=False)
+            for move in docket.children
+            if move.event == "supervisor.gave_up"  # then everything below it starts anew
+        ]
+        impact._disturbances = [(it, *impact.span(it)) for it in docket.strikes if reach(it) is Reach.TREE]
         impact.struck = list(_struck(docket))
         return impact
 
     def is_unsynced(self, at: float, window_s: float = UNSYNCED_S) -> bool:
-        """Whether what was written at that moment may be gone, by the durability that was chosen."""
-        return any(0 <= crash - at <= window_s for crash in self.crashes)
+        """Whether what was heard of at that moment may be gone, by the durability that was chosen: a word may arrive after the crash."""
+        return any(-SLACK_S <= crash - at <= window_s for crash in self.crashes)
 
     def hits(self, case: Case) -> int:
         """How often, at most, an attempt of the task may have been lost by a fault."""
-        holds = case.holds or [_life(case)]
-        total = sum(_times(strike, self) for strike in self.docket.strikes if self._may_hit(strike, case, holds))
-        for at in self.gave_up:
-            total += any(hold.overlaps(at - SLACK_S, at + REVIVAL_S) for hold in holds)
-        return total
+        known = self._hits.get(case.number)
+        if known is None:
+            known = self._hits[case.number] = sum(blow.times for blow in self._blows if blow.may_have_hit(case))
+        return known
 
     def by_silence(self, case: Case) -> bool:
         """Whether somebody who had it in hand may have lived on unheard."""
-        holds = case.holds or [_life(case)]
-        return any(is_silence(it) and self._may_hit(it, case, holds) for it in self.docket.strikes)
+        return any(blow.is_silent and blow.may_have_hit(case) for blow in self._blows)
 
     def span(self, strike: Strike) -> tuple[float, float]:
         """The time in which it can touch a task."""
@@ -121,47 +151,37 @@ class Impact:
         since = at - SLACK_S - (UNSYNCED_S if at in self.crashes else 0.0)
         if is_kill(strike.fault):
             return since, at + (SLACK_S if reach(strike) is Reach.WORKER else REVIVAL_S)
-        after_s = DRAIN_S if strike.fault in ("term", "int") else AFTER_S + SLACK_S
+        after_s = DRAIN_S if strike.fault in DRAINS else AFTER_S + SLACK_S
         return since, self.over(strike) + after_s
 
     def over(self, strike: Strike) -> float:
-        """When it was undone."""
-        if is_kill(strike.fault) or strike.fault in ("term", "int"):
-            return strike.applied_at or 0.0
-        return self.docket.evidence.finished if strike.undone_at is None else strike.undone_at
+        """When it was undone; at once, where there was nothing to undo."""
+        at = strike.applied_at or 0.0
+        if is_kill(strike.fault) or strike.fault in DRAINS:
+            return at
+        if strike.undone_at is None:
+            return self.docket.evidence.finished if is_silence(strike) else at
+        return strike.undone_at
+
+    def took(self, strike: Strike, hold: Hold) -> bool:
+        """Whether the hold was lost by this fault, and not by a later one: who is silent no more has lost nothing by silence."""
+        if hold.by not in LOSSES or hold.released is None:
+            return False
+        if is_kill(strike.fault) and reach(strike) is Reach.WORKER:
+            return True
+        return hold.released <= (self.over(strike) + SLACK_S if is_silence(strike) else self.span(strike)[1])
 
     def is_disturbed(self, since: float, until: float, but: Strike) -> bool:
         """Whether a fault of what all tasks depend on fell into that time."""
-        others = (it for it in self.docket.strikes if it is not but and reach(it) is Reach.TREE)
-        return any(span[0] <= until and span[1] >= since for span in map(self.span, others))
+        return any(it is not but and begun <= until and over >= since for it, begun, over in self._disturbances)
 
-    def _may_hit(self, strike: Strike, case: Case, holds: list[Hold]) -> bool:
-        aim = reach(strike)
-        if aim is Reach.NOTHING:
-            return False
-        since, until = self.span(strike)
-        return any(
-            hold.overlaps(since, until) and (aim is Reach.TREE or hold.worker in ("", strike.worker)) for hold in holds
-        ) or (_runs_in(strike, case))
-
-
-def _times(strike: Strike, impact: Impact) -> int:
-    """Once, and again for each window of silence that it lasts."""
-    return 1 + int((impact.over(strike) - (strike.applied_at or 0.0)) / WINDOW_S)
-
-
-def _life(case: Case) -> Hold:
-    """Of a task without a record: all of its life, in anybody's hand."""
-    first = min([op.at for op in case.ops] + [mark.at for mark in case.marks], default=0.0)
-    return Hold(case.number, 0, "", first)
-
-
-def _runs_in(strike: Strike, case: Case) -> bool:
-    """Whether the task itself says that it was running in the process that was hit."""
-    at, pid = strike.applied_at or 0.0, strike.victim.pid if strike.victim else 0
-    return any(
-        run.pid == pid and run.started <= at and (run.ended is None or run.ended >= at) for run in case.runs.values()
-    )
+    def _blow(self, strike: Strike) -> Blow:
+        at = strike.applied_at or 0.0
+        times = 1 + int((self.over(strike) - at) / WINDOW_S)  # once, and again for each window of silence that it lasts
+        worker = strike.worker if reach(strike) is Reach.WORKER else ""
+        return Blow(
+            *self.span(strike), worker, times, is_silence(strike), at, strike.victim.pid if strike.victim else 0
+        )
 
 
 def _struck(docket: Docket) -> Iterator[tuple[Strike, list[Hold]]]:

@@ -17,10 +17,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
-from regrow.chaos.docket import AGAIN, LAST, LOSSES, Case, Docket, Hold
+from regrow.chaos.docket import AGAIN, LAST, Case, Docket, Hold
 from regrow.chaos.evidence import Distribution, Recovery, Sample, Strike
 from regrow.chaos.history import ChildMove
-from regrow.chaos.impact import SAME_S, Impact, Reach, is_silence, reach
+from regrow.chaos.impact import SAME_S, SLACK_S, Impact, Reach, is_silence, reach
 
 WITHIN_S: Final = 30.0  # after a fault, in which the death of its victim is laid to it
 CALM_S: Final = 10.0  # after a fault is undone, in which a canary out of tolerance is laid to it
@@ -34,31 +34,32 @@ Path = Literal["sentinel", "heartbeat", "other"]
 
 def recoveries(impact: Impact) -> tuple[Recovery, ...]:
     """One for each strike and task that it had in hand, faults that no task in hand can feel left out."""
-    deaths = _Deaths(impact.docket.children)
+    deaths = _Deaths(impact)
     return tuple(
-        _recovery(strike, hold, impact.docket.cases[hold.number], deaths)
+        _recovery(impact, strike, hold, deaths)
         for strike, holds in impact.struck
         if reach(strike) is not Reach.NOTHING
         for hold in holds
     )
 
 
-def _recovery(strike: Strike, hold: Hold, case: Case, deaths: "_Deaths") -> Recovery:
-    injected = strike.applied_at or 0.0
-    is_lost = hold.by in LOSSES and hold.released is not None
+def _recovery(impact: Impact, strike: Strike, hold: Hold, deaths: "_Deaths") -> Recovery:
+    case = impact.docket.cases[hold.number]
+    is_lost = impact.took(strike, hold)
     death = deaths.after(strike)
     lost_at = hold.released if is_lost else None
-    later = [other.claimed for other in case.holds if hold.released is not None and other.claimed >= hold.released]
+    queued = lost_at if hold.by in AGAIN else None
+    later = [other.claimed for other in case.holds if queued is not None and other.claimed >= queued]
     return Recovery(
         strike.step,
         strike.fault,
         _path(strike, death, is_lost=is_lost),
         case.ids[0] if case.ids else str(case.number),
-        injected,
+        strike.applied_at or 0.0,
         strike.last_beat_at,
         death.at if death is not None else lost_at,
-        hold.released if hold.by in AGAIN and hold.released is not None else None,
-        min(later, default=None) if hold.by in AGAIN else None,
+        queued,
+        min(later, default=None),
         _finished(case),
     )
 
@@ -78,21 +79,23 @@ def _finished(case: Case) -> float | None:
 class _Deaths:
     """What the record says of the ends of processes, by place."""
 
-    def __init__(self, children: Iterable[ChildMove]) -> None:
+    def __init__(self, impact: Impact) -> None:
+        self._impact = impact
         self._by_path: dict[str, list[ChildMove]] = defaultdict(list)
         self._ups: dict[str, list[float]] = defaultdict(list)
-        for move in sorted(children, key=lambda move: move.at):
+        for move in sorted(impact.docket.children, key=lambda move: move.at):
             if move.event in ENDINGS:
                 self._by_path[move.path].append(move)
             elif move.event == "child.up":
                 self._ups[move.path].append(move.at)
 
     def after(self, strike: Strike) -> ChildMove | None:
-        """The first word of the end of its victim."""
+        """The first word of the end of its victim; of one that was only silent, while it was."""
         if strike.victim is None:
             return None
         at = strike.applied_at or 0.0
-        near = (move for move in self._by_path[strike.victim.path] if at - SAME_S <= move.at <= at + WITHIN_S)
+        until = self._impact.over(strike) + SLACK_S if is_silence(strike) else at + WITHIN_S
+        near = (move for move in self._by_path[strike.victim.path] if at - SAME_S <= move.at <= until)
         return next((move for move in near if move.incarnation <= strike.victim.incarnation), None)
 
     def up_after(self, death: ChildMove) -> float | None:
@@ -135,7 +138,7 @@ def _stages(recovery: Recovery) -> Iterator[tuple[str, float]]:
 def _services(impact: Impact) -> Iterator[tuple[Strike, Path, str, float]]:
     """Of every applied fault: its victim's place filled, and the canary in tolerance again."""
     docket = impact.docket
-    deaths = _Deaths(docket.children)
+    deaths = _Deaths(impact)
     canaries = _canaries(docket)
     for place, strike in enumerate(docket.strikes):
         death = deaths.after(strike)

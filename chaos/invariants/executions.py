@@ -74,16 +74,17 @@ def overlap(runs: list[Run]) -> float:
 def at_most_once(facts: Facts, _: float | None) -> Ruling:
     """Tasks whose kind has ``max_attempts=1``."""
     found, checked, hit = [], 0, 0
+    struck = {hold.number for _, holds in facts.impact.struck for hold in holds}
     for case in facts.docket.cases.values():
         if case.terms.max_attempts != 1 or not case.runs:
             continue
         checked += 1
         starts = [run for run in case.starts if not facts.impact.is_unsynced(run.started)]
-        hit += facts.impact.hits(case) > 0
+        hit += case.number in struck
         if len(starts) > 1:
             found.append(Violation(f"it must never start twice, and was started {len(starts)} times", case))
     lacks = "" if facts.docket.has_marks else NO_MARKS
-    return Ruling(checked, found, f"faults can have hit {hit} of {checked} such tasks", lacks)
+    return Ruling(checked, found, f"faults hit {hit} of {checked} such tasks", lacks)
 
 
 def poison_contained(facts: Facts, _: float | None) -> Ruling:

@@ -40,7 +40,7 @@ def _silences(facts: Facts, limit_s: float) -> Iterator[tuple[Strike, Hold, floa
     for strike, holds in facts.impact.struck:
         since = strike.last_beat_at if strike.last_beat_at is not None else strike.applied_at or 0.0
         for hold in holds:
-            if not _must_be_noticed(strike, facts, since + limit_s) and not _was_noticed(strike, hold):
+            if not _must_be_noticed(strike, facts, since + limit_s) and not _was_noticed(strike, hold, facts):
                 continue
             released = facts.evidence.finished if hold.released is None else hold.released
             if not facts.impact.is_disturbed(since, released, strike):
@@ -55,9 +55,10 @@ def _must_be_noticed(strike: Strike, facts: Facts, by: float) -> bool:
     return role == Role.WORKER and strike.fault in STOPS and facts.impact.over(strike) > by
 
 
-def _was_noticed(strike: Strike, hold: Hold) -> bool:
+def _was_noticed(strike: Strike, hold: Hold, facts: Facts) -> bool:
     """A shorter silence, or one of a link, that cost the task its worker all the same."""
-    return bool(strike.worker) and strike.last_beat_at is not None and hold.by == "lose_worker"
+    is_heard_of = bool(strike.worker) and strike.last_beat_at is not None
+    return is_heard_of and hold.by == "lose_worker" and facts.impact.took(strike, hold)
 
 
 def liveness(facts: Facts, bound: float | None) -> Ruling:
@@ -101,7 +102,7 @@ def fairness(facts: Facts, bound: float | None) -> Ruling:
     invoked, soonest = _soonest_ends(cases)
     found, checked, longest_s = [], 0, 0.0
     for case in cases:
-        if case.acknowledged is None or (not case.runs and case.end is not None):
+        if case.acknowledged is None or (not case.runs and not _is_open(case)):
             continue
         started = min((run.started for run in case.runs.values()), default=facts.evidence.finished)
         place = bisect_right(invoked, case.acknowledged)

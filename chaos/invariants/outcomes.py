@@ -3,6 +3,7 @@
 Judged by what clients read and by what the tasks wrote; the record adds second ends that no client happened to see.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
@@ -92,9 +93,9 @@ def _made_up(facts: Facts) -> Iterator[str]:
         if op.action == "submit" and op.type == "invoke"
     )
     for task_id, at in sorted(ended.items(), key=lambda it: it[1]):
-        fits = [begun for begun in open_submits if begun <= at + SLACK_S]
-        if fits:
-            open_submits.remove(fits[-1])
+        earlier = bisect_right(open_submits, at + SLACK_S)
+        if earlier:
+            del open_submits[earlier - 1]
         else:
             yield task_id
 

@@ -27,13 +27,25 @@ LASTS_S = {
     "cpu20ms": 0.02,
     "sleep100ms": 0.1,
     "sleep1s": 1.0,
+    "sleep3s": 3.0,
     "large": 0.01,
     "once": 0.1,
     "raise": 0.002,
     "poison": 0.003,
 }
-MIX = {"noop": 6, "cpu20ms": 3, "sleep100ms": 4, "sleep1s": 4, "raise": 2, "poison": 1, "once": 2, "large": 1}
-FAULTS = ("kill worker", "kill slot", "stop", "net.cut", "kill dispatcher", "kill gateway", "store.pause")
+MIX = {
+    "noop": 6,
+    "cpu20ms": 3,
+    "sleep100ms": 4,
+    "sleep1s": 4,
+    "raise": 2,
+    "poison": 1,
+    "once": 2,
+    "large": 1,
+    "sleep3s": 1,
+}
+ENDS = ("succeed", "fail", "give_up", "cancel")
+FAULTS = ("kill worker", "kill slot", "stop", "net.cut", "kill dispatcher", "kill gateway", "store.pause", "store.kill")
 
 
 @dataclass
@@ -114,6 +126,7 @@ class Paper:
         self.steps: list[Step] = []
         self.queue: deque[Task] = deque()
         self.tasks: list[Task] = []
+        self.lost: list[Task] = []  # acknowledged, and forgotten in a crash of the store
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
         self._pids = 1000
@@ -143,9 +156,10 @@ class Paper:
         for task in self.tasks:
             if task.is_acknowledged:
                 self._read(task, "final", settled)
-        experiment = Experiment(
-            "on paper", configuration=Configuration(workers=len(self.workers), durability=self._durability)
-        )
+        for task in self.lost:
+            self._op("fail", "final", task, -task.number - 1, settled, problem="unknown_task")
+        configuration = Configuration(workers=len(self.workers), durability=self._durability)
+        experiment = Experiment("on paper", configuration=configuration, settle_s=300.0)
         return Evidence(
             experiment,
             Plan("on paper", 0, tuple(self.steps)),
@@ -315,7 +329,7 @@ class Paper:
     def _end(self, task: Task, move: str, status: str, error_kind: str, worker: str = "") -> None:
         task.lease, task.status, task.error_kind, task.digest = None, status, error_kind, self._hex()
         self._note(task, move, worker, error_kind or "completed")
-        if task.is_acknowledged:
+        if task.is_acknowledged:  # a client that is slow reads what is there by then
             self._in(0.005 + self.chance.random() / 30, lambda: self._read(task, "read", self.now))
 
     def _lost(self, job: Execution, move: str) -> None:
@@ -373,6 +387,7 @@ class Paper:
             "kill dispatcher": lambda: self._kill_other(step, "dispatcher"),
             "kill gateway": lambda: self._kill_other(step, "gateway"),
             "store.pause": lambda: self._pause(step),
+            "store.kill": lambda: self._kill_store(step),
         }[fault]()
         if not done:
             self.strikes.append(Strike(step, name, options, self.now, detail="missed: no such process now"))
@@ -494,6 +509,31 @@ class Paper:
         for_s = self.chance.uniform(0.2, 2)
         self._store_away = max(self._store_away, self.now + for_s)
         return self._hit(step, "store.pause", None, undone_at=self.now + for_s)
+
+    def _kill_store(self, step: int) -> bool:
+        """Back after 0.4 s.  With everysec it has forgotten what happened in its last half second."""
+        self._store_away = max(self._store_away, self.now + 0.4)
+        self._hit(step, "store.kill", Victim("root/store", "store", 2, 1, 7))
+        if self._durability == "everysec":
+            for task in list(self.tasks):
+                self._forget(task, self.now - 0.5)
+        return True
+
+    def _forget(self, task: Task, since: float) -> None:
+        story = [move for move in self.moves if isinstance(move, TaskMove) and move.task_id == task.task_id]
+        forgotten = [move for move in story if move.at >= since]
+        if not forgotten or task.lease is not None:
+            return
+        if forgotten[0].move == "submit":
+            self.queue = deque(other for other in self.queue if other is not task)
+            self.tasks.remove(task)
+            if task.is_acknowledged:
+                self.lost.append(task)
+        elif task.digest and any(move.move in ENDS for move in forgotten):
+            task.attempt -= sum(move.move == "claim" for move in forgotten)
+            task.status, task.error_kind, task.digest, task.run, task.value = "QUEUED", "", "", "", ""
+            self.queue.appendleft(task)
+            self._in(0.41, self._place)
 
     def _census(self, at: float) -> Census:
         def node(path: str, role: str, pid: int, *children: TreeNode) -> TreeNode:

@@ -50,4 +50,4 @@ Judge = Callable[[Facts, float | None], Ruling]
 
 NO_MARKS = "the tasks' own witness files"
 NO_RECORD = "a whole record of events (there is none, or it has gaps)"
-NO_CENSUS = "a census of the tree before and after"
+NO_CENSUS = "a census of the tree before and after, settled"

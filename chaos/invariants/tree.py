@@ -26,10 +26,15 @@ def tree_healthy(facts: Facts, _: float | None) -> Ruling:
         if move.event == "supervisor.gave_up" and move.at >= facts.evidence.began
     ]
     before, after = facts.evidence.before, facts.evidence.after
-    if before is None or after is None:
+    if before is None or after is None or _is_cut_short(facts):
         return Ruling(0, found, "", NO_CENSUS)
     found += _misshapen(before.tree, after.tree)
     return Ruling(sum(1 for _ in after.tree.walk()), found)
+
+
+def _is_cut_short(facts: Facts) -> bool:
+    """Whether the last census met a tree that had no time to heal."""
+    return bool(facts.evidence.stopped_because) and facts.evidence.settled_at is None
 
 
 def _misshapen(before: TreeNode, after: TreeNode) -> list[Violation]:
@@ -62,7 +67,7 @@ def _places(tree: TreeNode) -> Counter[str]:
 def memory(facts: Facts, bound: float | None) -> Ruling:
     """``bound``: growth of memory and descriptors, as a part.  Ended tasks are kept for a day: each is granted one key, and its value."""
     before, after = facts.evidence.before, facts.evidence.after
-    if before is None or after is None:
+    if before is None or after is None or _is_cut_short(facts):
         return Ruling(0, [], "", NO_CENSUS)
     grown = _keys(facts, before, after), _rss(facts, before, after, bound), _files(before, after, bound)
     found = [Violation(why, path=after.tree.path) for why in grown if why]

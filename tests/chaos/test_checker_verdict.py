@@ -107,7 +107,7 @@ def test_a_steady_state_that_does_not_come_back_is_invalid(killed: Evidence) -> 
             lambda evidence: replace(evidence, ops=tuple(op for op in evidence.ops if op.action == "submit")),
             {"no_lost"},
         ),
-        (lambda evidence: replace(evidence, settled_at=None, stopped_because="ctrl-c"), {"liveness"}),
+        (lambda evidence: replace(evidence, settled_at=None, stopped_because="ctrl-c"), {"liveness", "tree_healthy", "memory"}),
     ],
     ids=["witness", "whole record", "census before", "census after", "reads", "settling"],
 )

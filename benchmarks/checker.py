@@ -18,7 +18,9 @@ def main(tasks: int = 36_000, strikes: int = 200) -> None:
     began = time.process_time()
     findings = check(evidence)
     took_s = time.process_time() - began
-    sizes = f"{len(evidence.ops):,} calls, {len(evidence.marks):,} marks, {len(evidence.moves):,} events, {strikes} faults"
+    sizes = (
+        f"{len(evidence.ops):,} calls, {len(evidence.marks):,} marks, {len(evidence.moves):,} events, {strikes} faults"
+    )
     print(f"{sizes}: {findings.verdict} after {took_s:.2f} s of CPU")
 
 

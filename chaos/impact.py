@@ -67,7 +67,9 @@ def is_kill(fault: str) -> bool:
 def is_store_crash(strike: Strike) -> bool:
     """Whether the store's process died by it; one that is stopped for too long is killed."""
     is_above = strike.victim is not None and strike.victim.role in (Role.STORE, Role.ROOT)
-    return strike.fault.startswith(("store.kill", "store.restart", "store.stop")) or (is_above and strike.fault.startswith("kill"))
+    return strike.fault.startswith(("store.kill", "store.restart", "store.stop")) or (
+        is_above and strike.fault.startswith("kill")
+    )
 
 
 def label(fault: str, role: str = "", link: str = "") -> str:

@@ -24,7 +24,7 @@ TRANSITIONS: Final = {
     ("RUNNING", "lose_worker"): "QUEUED",
     ("RUNNING", "give_back"): "QUEUED",
 }
-NOTES: Final = frozenset({"submit", "due", "inherit"})  # in the record, and no move
+NOTES: Final = frozenset({"submit", "due", "inherit", "found"})  # in the record, and no move
 DAMAGED: Final = "corrupt_payload"  # ends a task from wherever it stands
 ANYWHERE: Final = ""  # a state that a crash of the store may have set back
 

@@ -22,7 +22,7 @@ courses = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(courses)
 def test_nothing_is_said_against_a_run_that_kept_every_promise(course: dict[str, object]) -> None:
     findings = check(valid(**course))  # type: ignore[arg-type]
@@ -32,7 +32,7 @@ def test_nothing_is_said_against_a_run_that_kept_every_promise(course: dict[str,
     assert [it.invariant for it in findings.judgements] == list(INVARIANTS)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(courses)
 def test_the_accounting_of_every_run_adds_up(course: dict[str, object]) -> None:
     evidence: Evidence = valid(**course)  # type: ignore[arg-type]

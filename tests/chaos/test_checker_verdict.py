@@ -1,6 +1,8 @@
 """What the parts of a judgement come to: the verdict and its reasons, what had to be hit, coverage, times of recovery."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +17,10 @@ from regrow.chaos.fault import Role, Victim
 from regrow.chaos.history import ChildMove, Mark, Op, TaskMove
 from regrow.chaos.impact import Impact, Reach, reach
 from regrow.chaos.invariants.executions import overlap
-from regrow.chaos.invariants.moves import TRANSITIONS
+from regrow.chaos.invariants.moves import NOTES, TRANSITIONS
 from regrow.chaos.reading import BOUNDS
 from regrow.chaos.recovery import BOUND_NAMES, distribution, percentile
+from regrow.gateway.story import WORDS
 from support.histories import valid
 
 ID = "33333333-0000-4000-8000-000000000000"
@@ -107,7 +110,10 @@ def test_a_steady_state_that_does_not_come_back_is_invalid(killed: Evidence) -> 
             lambda evidence: replace(evidence, ops=tuple(op for op in evidence.ops if op.action == "submit")),
             {"no_lost"},
         ),
-        (lambda evidence: replace(evidence, settled_at=None, stopped_because="ctrl-c"), {"liveness", "tree_healthy", "memory"}),
+        (
+            lambda evidence: replace(evidence, settled_at=None, stopped_because="ctrl-c"),
+            {"liveness", "tree_healthy", "memory"},
+        ),
     ],
     ids=["witness", "whole record", "census before", "census after", "reads", "settling"],
 )
@@ -361,6 +367,13 @@ def test_everysec_may_lose_what_was_acknowledged_just_before_a_crash_of_the_stor
 
 def test_the_copied_table_of_moves_is_the_service_s_own() -> None:
     assert {(str(state), str(move)): str(to) for (state, move), to in task.TRANSITIONS.items()} == TRANSITIONS
+    assert set(WORDS) - {str(move) for move in task.Move} == NOTES
+
+
+def test_the_page_on_the_checker_names_every_invariant() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "chaos-checker.md").read_text()
+
+    assert re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE) == list(INVARIANTS)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def test_the_accounting_of_every_run_adds_up(course: dict[str, object]) -> None:
     assert sums.attempted == course["tasks"] == sum(sums.executions.values())
     assert sums.attempted == sums.acknowledged + sum(sums.rejected.values()) + sums.unknown
     assert sums.acknowledged == sums.completed + sum(sums.failed.values()) + sums.lost
-    assert sums.recovered <= sums.unknown
+    unanswered = {op.number for op in evidence.ops if op.action == "submit" and op.type == "info"}
+    assert sums.unknown == len(unanswered)
+    assert sums.recovered == len(unanswered & {mark.number for mark in evidence.marks})
     assert sums.quarantined == sums.failed.get("quarantined", 0)
     assert sum(n * tasks for n, tasks in sums.executions.items()) == sum(
         mark.word == "start" for mark in evidence.marks

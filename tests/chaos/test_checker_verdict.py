@@ -334,6 +334,23 @@ def test_the_names_of_bounds_are_those_that_experiments_may_use() -> None:
     assert set(BOUNDS) <= set(BOUND_NAMES)
 
 
+def test_what_was_lost_long_after_a_short_stop_is_not_charged_to_it() -> None:
+    (recovery,) = check(story("stop", undone_at=10.5, last_beat_at=9.9)).recoveries
+
+    assert (recovery.detected, recovery.queued, recovery.running) == (None, None, None)
+    assert recovery.finished == 14.0
+
+
+@pytest.mark.parametrize(("fault", "verdict"), [("stop", "valid"), ("kill", "invalid")])
+def test_two_runs_at_once_are_allowed_for_a_while_only_where_somebody_may_have_lived_on(
+    fault: str, verdict: str
+) -> None:
+    evidence = story(fault, undone_at=30.0)
+    late = Mark("end", 0, "a", 51, 13.7)
+
+    assert judged(check(replace(evidence, marks=(*evidence.marks, late))), "no_overlap").verdict == verdict
+
+
 # durability
 
 
@@ -360,6 +377,18 @@ def test_everysec_may_lose_what_was_acknowledged_just_before_a_crash_of_the_stor
     else:
         assert judgement.verdict is Verdict.UNKNOWN
         assert "1 acknowledged just before a crash of the store are gone" in judgement.detail
+
+
+@pytest.mark.parametrize(("durability", "verdict"), [("everysec", "valid"), ("always", "invalid")])
+def test_everysec_may_forget_that_a_task_was_started(durability: Any, verdict: str) -> None:
+    evidence = story()
+    configuration = replace(evidence.experiment.configuration, durability=durability)
+    ops = tuple(replace(op, kind="once") for op in evidence.ops)
+    experiment = replace(evidence.experiment, configuration=configuration)
+
+    findings = check(replace(evidence, experiment=experiment, ops=ops, strikes=(crash("store.kill", "store"),)))
+
+    assert judged(findings, "at_most_once").verdict == verdict
 
 
 # small rules

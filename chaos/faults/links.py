@@ -24,9 +24,9 @@ class OnLink(Fault, frozen=True, kw_only=True):
         blow.scene.proxy(self.link)
         return (HealLink(self.link),)
 
-    def put(self, blow: Blow, fault: LinkFault, way: Direction = "both") -> str:
+    def put(self, blow: Blow, fault: LinkFault, way: Direction = "both", *, to_half: bool = False) -> str:
         """Have the proxy do it until it is undone."""
         proxy: Proxy = blow.scene.proxy(self.link)
         blow.heal.append(partial(proxy.heal, type(fault)))
-        proxy.apply(fault, WAYS[way])
+        proxy.apply(fault, WAYS[way], to_half=to_half)
         return f"{self.link}, {way}"

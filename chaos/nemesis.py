@@ -31,7 +31,7 @@ from regrow.chaos.guardian import Guardian, GuardianLost
 from regrow.chaos.journal import Applied, Header, Intent, Journal, Note, Undone
 from regrow.chaos.lineage import NoVictim, start_time
 from regrow.chaos.scene import Need, Scene
-from regrow.chaos.targets import find_victims
+from regrow.chaos.targets import wait_for_victims
 from regrow.chaos.tree import TreeUnreadable
 from regrow.chaos.undo import UndoFailed
 from regrow.runtime.errors import ConfigError, RegrowError
@@ -168,7 +168,7 @@ class Nemesis:
 
     def _victims(self, target: Target | None, chance: Random) -> list[Victim | None]:
         assert target is not None
-        return [*find_victims(self.scene, target, chance)]
+        return [*wait_for_victims(self.scene, target, chance)]
 
     def _strike(self, step: Step, fault: Fault, planned_at: float, victim: Victim | None, chance: Random) -> Strike:
         deed = Deed(0, _strike_of(step, planned_at, victim), Blow(self.scene, victim, chance))

@@ -1,13 +1,35 @@
 """Shell: who is hit: running processes of one tree, by role, name, or by what they are doing."""
 
+import time
 from random import Random
+from typing import Final
 
 from regrow.chaos.experiment import Doing, Target
 from regrow.chaos.fault import Role, Victim
 from regrow.chaos.lineage import NoVictim, is_below, start_time
 from regrow.chaos.scene import Scene
+from regrow.chaos.tree import TreeUnreadable
 from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
+
+PATIENCE_S: Final = 2.5  # what workers do is told by their beats, once a second
+AGAIN_S: Final = 0.1
+
+
+def wait_for_victims(scene: Scene, target: Target, chance: Random) -> list[Victim]:
+    """Whom the target means, once there is somebody who does what it says, and a gateway that tells; soon, or not at all.
+
+    Raises NoVictim and TreeUnreadable.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return find_victims(scene, target, chance)
+        except (NoVictim, TreeUnreadable) as error:
+            is_final = isinstance(error, NoVictim) and target.doing is Doing.ANYTHING
+            if is_final or time.monotonic() > deadline:
+                raise
+        time.sleep(AGAIN_S)
 
 
 def find_victims(scene: Scene, target: Target, chance: Random) -> list[Victim]:

@@ -15,9 +15,10 @@ import pytest
 from regrow.chaos.evidence import Strike
 from regrow.chaos.experiment import Doing, Step, Target
 from regrow.chaos.fault import Role, Victim
+from regrow.chaos.lineage import NoVictim
 from regrow.chaos.nemesis import Nemesis, NotRecovered
 from regrow.chaos.scene import Scene
-from regrow.chaos.targets import find_victims
+from regrow.chaos.targets import find_victims, wait_for_victims
 from regrow.chaos.tree import TreeUnreadable, WorkerSeen, http_tree
 from regrow.runtime.errors import ConfigError
 from regrow.runtime.spec import ChildState
@@ -245,7 +246,7 @@ def test_a_later_process_with_the_victims_number_is_not_hit(monkeypatch: pytest.
         node = TreeNode("w", "root/w", Role.WORKER, bystander.pid, ChildState.RUNNING, 1, 0)
         (victim,) = find_victims(seen_as(node), Target(), Random(0))
         earlier = msgspec.structs.replace(victim, started_at=victim.started_at - 1)
-        monkeypatch.setattr("regrow.chaos.nemesis.find_victims", lambda *_: [earlier])
+        monkeypatch.setattr("regrow.chaos.nemesis.wait_for_victims", lambda *_: [earlier])
         with Nemesis(seen_as(node)) as nemesis:
             for step in (kill(), stop(60.0)):
                 (strike,) = nemesis.strike(step)
@@ -327,3 +328,23 @@ def test_who_does_not_come_back_in_time_is_not_recovered(scene: Scene) -> None:
 def test_a_gateway_that_is_not_there_is_named() -> None:
     with pytest.raises(TreeUnreadable, match="is 'regrow up' running"):
         http_tree("http://127.0.0.1:1")()
+
+
+def test_a_victim_that_does_what_it_should_is_waited_for_and_no_other() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        node = TreeNode("w", "root/w", Role.WORKER, process.pid, ChildState.RUNNING, 1, 0)
+        busy = iter([0, 0, 1])
+        scene = Scene(
+            "http://127.0.0.1:1", lambda: node, lambda: [WorkerSeen("w", process.pid, 1, next(busy), "root/w")]
+        )
+
+        (victim,) = wait_for_victims(scene, Target(doing=Doing.RUNNING_TASK), Random(0))
+        began = time.monotonic()
+        with pytest.raises(NoVictim, match="called x"):
+            wait_for_victims(scene, Target(name="x"), Random(0))
+        at_once_s = time.monotonic() - began
+        process.kill()
+
+    assert victim.pid == process.pid
+    assert not list(busy)  # it looked until the third beat
+    assert at_once_s < 1.0

@@ -210,11 +210,12 @@ def _made_by_no_run(case: Case) -> str:
     run = case.runs.get(end.run)
     if run is None:
         return f"its outcome was made by run {end.run}, which is no run of this task"
-    return (
-        ""
-        if run.ended is not None and not run.has_raised
-        else f"its outcome was made by run {end.run}, which never came to its end"
-    )
+    if run.ended is None or run.has_raised:
+        return f"its outcome was made by run {end.run}, which never came to its end"
+    last = case.holds[-1] if case.holds else None
+    if last is not None and run.has_started and run.started < last.claimed - SLACK_S:
+        return f"its outcome was made by run {end.run}, which had begun before attempt {last.attempt} was claimed: by a former attempt"
+    return ""
 
 
 def _failed_for_nothing(case: Case, impact: Impact) -> str:

@@ -231,6 +231,26 @@ def by_another_run(evidence: Evidence, chance: Random) -> Planted | None:
     )
 
 
+def by_a_former_run(evidence: Evidence, chance: Random) -> Planted | None:
+    """The run of the attempt that was taken away had come to its end, and its outcome was stored when the next one was under way."""
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: (
+            _completed(case)
+            and len(case.starts) == len(case.holds) == 2
+            and case.starts[0].ended is None
+            and case.starts[0].started < case.holds[1].claimed - 0.3
+        ),
+    )
+    if case is None or case.end is None:
+        return None
+    first = case.starts[0]
+    marks = (*evidence.marks, Mark("end", case.number, first.token, first.pid, first.started + 0.001))
+    ops = _both(evidence, case.number, run=first.token)
+    return Planted(replace(evidence, marks=marks, ops=ops), _subject(case), case.end.at, "client")
+
+
 def without_raising(evidence: Evidence, chance: Random) -> Planted | None:
     case = _pick(evidence, chance, lambda case: case.end is not None and case.end.error_kind == "raised")
     if case is None:
@@ -499,6 +519,7 @@ ROWS = {
     "a value of a task that raises": Row(returned_instead_of_raising, ("value_correct",), {}),
     "completed without an end": Row(without_an_end, ("terminal_is_true",), {}),
     "completed by a run of another task": Row(by_another_run, ("terminal_is_true",), {}),
+    "completed by a former attempt": Row(by_a_former_run, ("terminal_is_true",), KILLS),
     "raised without an exception": Row(without_raising, ("terminal_is_true",), {}),
     "quarantined without a death": Row(
         quarantined_for_nothing, ("terminal_is_true", "poison_contained"), {"strikes": 2}

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from regrow.chaos import run_commands
 from regrow.chaos.evidence import Strike
 from regrow.chaos.experiment import Doing, Step, Target
 from regrow.chaos.fate import Fate
@@ -19,6 +20,7 @@ from regrow.runtime.place import Place
 app = App()
 chaos = App(name="chaos", help="Do faults to a running tree, on purpose.")
 app.command(chaos)
+run_commands.register(chaos)
 
 While = Annotated[Doing, Parameter(name=["--while"])]
 

@@ -81,6 +81,10 @@ class StoreDoor:
         """Give a field another value if it has the old one; whether it had."""
         return bool(self._do(lambda: self._client.eval(EXCHANGE, 1, key, field, old, new)))
 
+    def keys(self) -> int:
+        """How many there are."""
+        return int(self._do(self._client.dbsize))
+
     def _do(self, call: Callable[[], object]) -> Any:
         try:
             return cast("Any", call())

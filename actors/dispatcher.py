@@ -13,7 +13,6 @@ else.
 import os
 import platform
 import socket
-import time
 import uuid
 from collections import deque
 from collections.abc import Iterable
@@ -35,7 +34,7 @@ from regrow.actors.store import Store
 from regrow.actors.store_thread import Delivery, Departed, Farewell, Pulse, Recorded, StoreThread
 from regrow.actors.task import RETENTION_S, WorkerId, WorkerRecord
 from regrow.actors.wire import BATCH_BYTES, Mode
-from regrow.runtime import events, logs
+from regrow.runtime import clock, events, logs
 from regrow.runtime.actor import Actor, Context, Down, Timer
 from regrow.runtime.crashpoint import guarded
 from regrow.runtime.errors import ProtocolError
@@ -81,7 +80,7 @@ class Dispatcher(Actor[DispatcherArguments, News]):
         self._timer: Timer | None = None
         self._is_pulsing = False  # a pulse is on its way
         self._is_roster_new = False  # it does not show the workers of now
-        self._started_at = time.time()
+        self._started_at = clock.wall()
         self._send = guarded(self._send_now, lambda _, message: f"send.{message.__struct_config__.tag}")
         self._router: Router
         self._store: StoreThread
@@ -248,7 +247,7 @@ class Dispatcher(Actor[DispatcherArguments, News]):
 
     def _pulse(self) -> None:
         self._is_pulsing, self._is_roster_new = True, False
-        now, wall = self.context.now(), time.time()
+        now, wall = self.context.now(), clock.wall()
         seats = self._core.leases.seats
         workers = [self._record(seat, wall - (now - seat.last_beat)) for seat in seats]
         arguments = self.arguments

@@ -25,7 +25,7 @@ from regrow.actors.settings import GatewayArguments, Settings
 from regrow.actors.store import Store
 from regrow.actors.wire import Mode
 from regrow.actors.worker import Worker, WorkerArguments
-from regrow.runtime import endpoints
+from regrow.runtime import endpoints, hooks
 from regrow.runtime.endpoints import DataDirLock
 from regrow.runtime.errors import ConfigError, StoreUnavailable
 from regrow.runtime.logs import log
@@ -92,17 +92,17 @@ def find_places(settings: Settings) -> Places:
     if settings.mode is not Mode.LOCAL:
         listener = listen(settings.dispatcher_host, settings.dispatcher_port, "--dispatcher-port")
     run_directory = fresh_run_directory(data_dir)
-    return Places(
-        run_directory,
-        settings.redis_url or f"unix://{run_directory}/store.sock",
-        address_of(listener) if listener else f"ipc://{run_directory}/dispatcher",
-        listener,
-        dispatcher_name(data_dir),
-    )
+    dispatcher = address_of(listener) if listener else f"ipc://{run_directory}/dispatcher"
+    hooks.publish("dispatcher", dispatcher)
+    store = settings.redis_url or f"unix://{run_directory}/store.sock"
+    return Places(run_directory, store, dispatcher, listener, dispatcher_name(data_dir))
 
 
 def fresh_run_directory(data_dir: Path) -> Path:
     """A private directory for sockets, with a short path; that of a former tree which was killed is removed."""
+    if (place := hooks.directory()) is not None:
+        shutil.rmtree(place / "run", ignore_errors=True)
+        return place / "run"
     note = data_dir / "run"
     if note.exists():
         former = Path(note.read_text().strip())
@@ -168,7 +168,7 @@ def dispatcher_spec(settings: Settings, places: Places) -> ChildSpec:
 def dispatcher_arguments(settings: Settings, places: Places) -> DispatcherArguments:
     """What a dispatcher is told."""
     return DispatcherArguments(
-        store_url=places.store,
+        store_url=hooks.through("dispatcher-store", places.store),
         endpoint=places.dispatcher,
         mode=settings.mode,
         dispatcher=places.dispatcher_name,
@@ -183,7 +183,7 @@ def dispatcher_arguments(settings: Settings, places: Places) -> DispatcherArgume
 
 def workers_spec(settings: Settings, places: Places) -> ChildSpec:
     """The pool of workers."""
-    arguments = worker_arguments(settings, places.dispatcher, settings.workers)
+    arguments = worker_arguments(settings, hooks.through("worker-dispatcher", places.dispatcher), settings.workers)
     worker = child("worker", Worker, arguments, shutdown_s=settings.drain_s + SETTLE_S)
     pool = SupervisorSpec(
         pool=worker,
@@ -211,6 +211,8 @@ def worker_arguments(settings: Settings, dispatcher: str, workers: int = 0) -> W
 def gateway_spec(settings: Settings, places: Places, door: socket.socket) -> ChildSpec:
     """The gateway, behind the root's listening socket."""
     fd = door.fileno()
-    arguments = GatewayArguments(msgspec.structs.replace(settings, redis_url=places.store), fd)
+    arguments = GatewayArguments(
+        msgspec.structs.replace(settings, redis_url=hooks.through("gateway-store", places.store)), fd
+    )
     packed = msgspec.msgpack.encode(arguments)
     return ChildSpec(id="gateway", actor=GATEWAY, arguments=packed, fds=(fd,), shutdown_s=settings.drain_s)

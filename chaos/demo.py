@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from regrow.chaos.fault import Injection, Kill, Role
+from regrow.chaos.evidence import Strike
+from regrow.chaos.experiment import Step, Target
 from regrow.chaos.nemesis import Nemesis
 from regrow.chaos.program import Program
-from regrow.chaos.tree import http_tree
+from regrow.chaos.scene import Scene
 from regrow.gateway.client import Client
 from regrow.runtime import endpoints
 from regrow.runtime.errors import RegrowError
@@ -46,7 +47,7 @@ class Tally(msgspec.Struct):
 
     words: Counter[str]
     took_s: float
-    strike: Injection
+    victim: str
     recovery_s: float
     ran_again: int
 
@@ -103,22 +104,20 @@ def count_by_service(gateway: str, files: list[str], seed: int, console: Console
     """Count by tasks, and kill a worker when a third of them are done."""
     began = time.monotonic()
     words: Counter[str] = Counter()
-    with Client(gateway) as client, Nemesis(http_tree(gateway), seed) as nemesis, progress_bar(console) as bar:
+    with Client(gateway) as client, Nemesis(Scene.of(gateway)) as nemesis, progress_bar(console) as bar:
         line = bar.add_task("counting", total=len(files))
         futures = [client.submit(count_words, file) for file in files]
-        strike: Strike | None = None
+        blow: TimedKill | None = None
         for done, future in enumerate(as_completed(futures), start=1):
             words.update(future.result())
             bar.update(line, completed=done)
-            if strike is None and done >= len(files) * STRIKE_AFTER:
-                strike = Strike(nemesis)
-                bar.console.print(
-                    f"  [red]✂[/] SIGKILL to {strike.injection.victim.path} (pid {strike.injection.victim.pid})"
-                )
+            if blow is None and done >= len(files) * STRIKE_AFTER:
+                blow = TimedKill(nemesis, seed)
+                bar.console.print(f"  [red]✂[/] SIGKILL to {blow.victim} (pid {blow.pid})")
         took_s = time.monotonic() - began
-        if strike is None:
+        if blow is None:
             raise DemoFailed("there was nothing to count")
-        return Tally(words, took_s, strike.injection, strike.recovery.result(), reruns(gateway))
+        return Tally(words, took_s, blow.victim, blow.recovery.result(), reruns(gateway))
 
 
 def reruns(gateway: str) -> int:
@@ -131,17 +130,20 @@ def reruns(gateway: str) -> int:
     )
 
 
-class Strike:
+class TimedKill:
     """A worker killed now, and the time until another runs in its place, taken beside the work."""
 
-    def __init__(self, nemesis: Nemesis) -> None:
-        self.injection = nemesis.invoke(Kill(), Role.WORKER)
+    def __init__(self, nemesis: Nemesis, seed: int) -> None:
+        self.strike = nemesis.strike(Step(1, 0.0, "kill", {}, Target(), None, seed))[0]
+        if self.strike.victim is None or self.strike.applied_at is None:
+            raise DemoFailed(f"no worker could be killed: {self.strike.detail}")
+        self.victim, self.pid = self.strike.victim.path, self.strike.victim.pid
         self.recovery: Future[float] = Future()
-        threading.Thread(target=self._time_it, args=(nemesis,), daemon=True).start()
+        threading.Thread(target=self._time_it, args=(nemesis, self.strike), daemon=True).start()
 
-    def _time_it(self, nemesis: Nemesis) -> None:
+    def _time_it(self, nemesis: Nemesis, strike: Strike) -> None:
         try:
-            self.recovery.set_result(nemesis.recovery_s(self.injection, RECOVERY_WITHIN_S))
+            self.recovery.set_result(nemesis.recovery_s(strike, RECOVERY_WITHIN_S))
         except RegrowError as error:
             self.recovery.set_exception(error)
 
@@ -161,7 +163,7 @@ def report(tally: Tally, files: list[str], local_s: float, is_equal: bool) -> Ta
     table.add_row("most frequent", top)
     table.add_row("on the tree", f"{tally.took_s:.1f} s, {len(files) / tally.took_s:,.0f} tasks/s")
     table.add_row("here, in one process", f"{local_s:.1f} s")
-    table.add_row("killed", f"{tally.strike.victim.path}; back after {tally.recovery_s * 1000:,.0f} ms")
+    table.add_row("killed", f"{tally.victim}; back after {tally.recovery_s * 1000:,.0f} ms")
     table.add_row("tasks that ran again", str(tally.ran_again))
     table.add_row(
         "lost or different", "[green]none: both counts are equal[/]" if is_equal else "[red]THE COUNTS DIFFER[/]"

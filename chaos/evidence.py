@@ -70,6 +70,7 @@ class Evidence(msgspec.Struct, frozen=True):
     orphans: tuple[str, ...] = ()  # processes of the tree that outlived it or their place in it
     record_is_whole: bool = True  # False: events may be missing (a gap in the stream)
     stopped_because: str = ""  # a stop condition, or an interruption
+    others: tuple[str, ...] | None = None  # ids of all tasks that are not the workload's (canaries); None: nobody knows
 
 
 class Verdict(StrEnum):

@@ -1,4 +1,4 @@
-"""Values: what can be done to an actor on purpose, and the record of having done it."""
+"""Values: who can be hit by a fault, and one process that was."""
 
 from enum import StrEnum
 
@@ -17,19 +17,6 @@ class Role(StrEnum):
     GATEWAY = "gateway"
 
 
-class Kill(msgspec.Struct, frozen=True, tag="kill"):
-    """SIGKILL: the process is gone at once. There is nothing to undo: bringing it back is its supervisor's work."""
-
-
-class Freeze(msgspec.Struct, frozen=True, tag="freeze"):
-    """SIGSTOP for ``for_s`` seconds, then SIGCONT: the process is silent, but not dead."""
-
-    for_s: float
-
-
-Fault = Kill | Freeze
-
-
 class Victim(msgspec.Struct, frozen=True):
     """One process, once. ``started_at`` (clock ticks since boot) tells it from a later process with the same pid."""
 
@@ -39,10 +26,10 @@ class Victim(msgspec.Struct, frozen=True):
     incarnation: int
     started_at: int
 
-
-class Injection(msgspec.Struct, frozen=True):
-    """A fault that was applied. ``at`` is monotonic seconds of the machine, comparable between processes."""
-
-    fault: Fault
-    victim: Victim
-    at: float
+    @property
+    def worker(self) -> str:
+        """Name of the worker that it is, or is a slot of; "" for others."""
+        parts = self.path.split("/")
+        if self.role == Role.SLOT:
+            return parts[-2]
+        return parts[-1] if self.role == Role.WORKER else ""

@@ -65,4 +65,29 @@ class Throttle(msgspec.Struct, frozen=True, tag="throttle"):
             )
 
 
-LinkFault = Cut | Reset | Delay | Slice | Throttle
+class Drop(msgspec.Struct, frozen=True, tag="drop"):
+    """Of whole messages each one is lost with this ``chance`` (0 to 1)."""
+
+    chance: float
+
+
+class Duplicate(msgspec.Struct, frozen=True, tag="duplicate"):
+    """Each message comes twice with this chance."""
+
+    chance: float
+
+
+class Reorder(msgspec.Struct, frozen=True, tag="reorder"):
+    """Each message comes after the next one with this chance."""
+
+    chance: float
+
+
+class Corrupt(msgspec.Struct, frozen=True, tag="corrupt"):
+    """Of each message one bit is flipped with this chance; where it ends is still known."""
+
+    chance: float
+
+
+FrameFault = Drop | Duplicate | Reorder | Corrupt  # on a link that speaks ZeroMQ, and where the proxy knows it
+LinkFault = Cut | Reset | Delay | Slice | Throttle | FrameFault

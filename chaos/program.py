@@ -8,7 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from regrow.runtime.errors import RegrowError
@@ -24,16 +26,20 @@ class ProgramFailed(RegrowError):
 class Program:
     """One run of a Python module as a program; its standard output is read here, its standard error goes to ``log``."""
 
-    def __init__(self, module: str, *words: str, log: Path) -> None:
+    def __init__(
+        self, module: str, *words: str, log: Path, variables: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Start it.  ``variables`` are added to its environment."""
         self._log = log
         self._parent = os.getpid()
-        with log.open("wb") as errors:
+        with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
+                env={**os.environ, **variables},
                 preexec_fn=self._share_fate,
             )
 
@@ -41,6 +47,10 @@ class Program:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill it if it runs; may be called twice."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -62,6 +72,15 @@ class Program:
                     raise ProgramFailed(f"it did not come up within {within_s:g} s; its log: {self.keep_log()}")
                 seen += piece
         return seen.decode()
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
+
+    def has_ended(self) -> bool:
+        """Is it over?"""
+        return self._process.poll() is not None
 
     def stop(self, within_s: float) -> int:
         """Ask it to end (SIGTERM); its exit code.  Raises ProgramFailed when it is late."""

@@ -11,7 +11,8 @@
 
 It is honest about what TCP promises: no byte is lost, doubled or overtaken while a connection lasts.  A cut keeps bytes
 back, stops reading at a bound, and lets everything through when it is healed, as retransmission would.  So a fault
-never corrupts a stream, and every fault can be undone.
+never corrupts a stream, and every fault can be undone.  Where it is told that the parts speak ZeroMQ (``is_zmtp``), it can do
+faults to whole messages too (``FrameFault``): those are what a careless transport, or a peer with a bug, would do.
 
 It runs an event loop in a thread of its own. A call has taken effect when it returns, and may come from any thread.
 """
@@ -22,28 +23,44 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
-from regrow.chaos.link_fault import Cut, Delay, LinkFault, Reset, Slice, Throttle, Way
+from regrow.chaos.link_fault import FrameFault, LinkFault, Reset, Way
 from regrow.chaos.road import Line, Road
-from regrow.chaos.sockets import address, close_listener, has_hung_up, listening, reset, socket_for
+from regrow.chaos.sockets import address, close_listener, has_hung_up, listening, peer_pid, reset, socket_for
+from regrow.runtime.errors import ConfigError
 
 WAYS: Final = (Way.OUT, Way.BACK)
+HALVES: Final = (0, 1)
+KINDS: Final[tuple[type[LinkFault], ...]] = get_args(LinkFault)
+FRAME_KINDS: Final[tuple[type[FrameFault], ...]] = get_args(FrameFault)
 
 
 class Proxy:
     """Passes connections to ``listen`` on to ``target``, both ``tcp://HOST:PORT`` or ``unix://PATH`` (or ``ipc://PATH``).
 
     Port 0 picks a free one: see ``address``.  ``seed`` is for jitter: the same seed delays the chunks of the n-th
-    connection by the same amounts.
+    connection by the same amounts, and does the same to its n-th message.  A ``target`` that is a function is asked for each
+    connection: of a part that is not there yet.
     """
 
-    def __init__(self, target: str, listen: str = "tcp://127.0.0.1:0", seed: int = 0) -> None:
+    def __init__(
+        self,
+        target: str | Callable[[], str],
+        listen: str = "tcp://127.0.0.1:0",
+        seed: int = 0,
+        *,
+        is_zmtp: bool = False,
+    ) -> None:
         """Listens at once.  Raises ConfigError for an address that is none, or not of this machine, and OSError."""
-        self._target = address(target)
+        self._target = target
+        if isinstance(target, str):
+            address(target)
+        self._is_zmtp = is_zmtp
         self._listener = listening(address(listen))
         self._seed = seed
-        self._roads = {way: Road() for way in WAYS}
+        self._roads = {(way, half): Road() for way in WAYS for half in HALVES}
+        self._peers: dict[int, int] = {}  # who has connected, in order
         self._is_resetting = False
         self._accepted = 0
         self._lives: set[asyncio.Task[None]] = set()
@@ -75,20 +92,30 @@ class Proxy:
 
     def passed_bytes(self, way: Way) -> int:
         """How much it has handed over in these directions."""
-        return sum(road.passed_bytes for at, road in self._roads.items() if at in way)
+        return sum(road.passed_bytes for (at, _), road in self._roads.items() if at in way)
 
-    def apply(self, fault: LinkFault, way: Way = Way.BOTH) -> None:
-        """Do this from now on.  It takes the place of a fault of the same kind; those of other kinds go on."""
-        self._do(self._apply(fault, way))
+    def mishaps(self, kind: type[FrameFault], way: Way = Way.BOTH) -> int:
+        """To how many messages this has been done."""
+        return sum(road.mishaps[kind] for (at, _), road in self._roads.items() if at in way)
+
+    def apply(self, fault: LinkFault, way: Way = Way.BOTH, *, to_half: bool = False) -> None:
+        """Do this from now on.  It takes the place of a fault of the same kind; those of other kinds go on.
+
+        ``to_half``: only to every second one of those who connect, and not to the others; on a unix socket a process stays
+        what it is when it connects again.  A Reset knows no halves.  Raises ConfigError for a fault to messages where none are known.
+        """
+        if isinstance(fault, FRAME_KINDS) and not self._is_zmtp:
+            raise ConfigError(f"{type(fault).__name__} is done to messages, and only where both sides speak ZeroMQ")
+        self._do(self._apply(fault, way, HALVES[:1] if to_half else HALVES))
 
     def heal(self, *kinds: type[LinkFault]) -> None:
         """Undo the faults of these kinds, or all."""
-        self._do(self._heal(kinds or (Cut, Reset, Delay, Slice, Throttle)))
+        self._do(self._heal(kinds or KINDS))
 
     @contextmanager
-    def fault(self, fault: LinkFault, way: Way = Way.BOTH) -> Iterator[None]:
+    def fault(self, fault: LinkFault, way: Way = Way.BOTH, *, to_half: bool = False) -> Iterator[None]:
         """Do this for the length of a block, whatever happens in it."""
-        self.apply(fault, way)
+        self.apply(fault, way, to_half=to_half)
         try:
             yield
         finally:
@@ -115,15 +142,18 @@ class Proxy:
             self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        if not self._thread.is_alive():  # closed: nothing passes it, and nothing is to be undone
+            work.close()
+            return
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _apply(self, fault: LinkFault, way: Way) -> None:
+    async def _apply(self, fault: LinkFault, way: Way, halves: tuple[int, ...]) -> None:
         if isinstance(fault, Reset):
             self._is_resetting = True
             await self._stop()
             return
-        for at, road in self._roads.items():
-            if at in way:
+        for (at, half), road in self._roads.items():
+            if at in way and half in halves:
                 road.put(fault)
 
     async def _heal(self, kinds: tuple[type[LinkFault], ...]) -> None:
@@ -150,24 +180,38 @@ class Proxy:
 
     async def _live(self, client: socket.socket, number: int) -> None:
         """One connection.  It is made to the target only when both directions are open, as a handshake needs both."""
-        target = socket_for(self._target)
+        target: socket.socket | None = None
         end: Callable[[socket.socket], None] = reset
         try:
-            for road in self._roads.values():
-                await road.is_open.wait()
+            half = self._half(client, number)
+            for way in WAYS:
+                await self._roads[way, half].is_open.wait()
             if not has_hung_up(client):
-                await self._loop.sock_connect(target, self._target)
-                await self._pass_on(client, target, number)
+                place = address(self._target if isinstance(self._target, str) else self._target())
+                target = socket_for(place)
+                await self._loop.sock_connect(target, place)
+                await self._pass_on(client, target, number, half)
                 end = socket.socket.close  # both have said all: what the kernel still holds may arrive
         except OSError:
             pass  # one side is gone: the other one learns of it
         finally:
             end(client)
-            end(target)
+            if target is not None:
+                end(target)
 
-    async def _pass_on(self, client: socket.socket, target: socket.socket, number: int) -> None:
+    def _half(self, client: socket.socket, number: int) -> int:
+        peer = peer_pid(client) or -number
+        return self._peers.setdefault(peer, len(self._peers)) % len(HALVES)
+
+    async def _pass_on(self, client: socket.socket, target: socket.socket, number: int, half: int) -> None:
         lines = [
-            Line(source, sink, self._roads[way], random.Random(f"{self._seed}/{number}/{way.name}"))
+            Line(
+                source,
+                sink,
+                self._roads[way, half],
+                random.Random(f"{self._seed}/{number}/{way.name}"),
+                is_zmtp=self._is_zmtp,
+            )
             for source, sink, way in ((client, target, Way.OUT), (target, client, Way.BACK))
         ]
         tasks = [self._loop.create_task(step) for line in lines for step in (line.read(), line.write())]

@@ -3,12 +3,16 @@
 import asyncio
 import random
 import socket
+from collections import Counter
 from contextlib import suppress
 from typing import Final
 
-from regrow.chaos.link_fault import Cut, Delay, LinkFault, Slice, Throttle
+from regrow.chaos.link_fault import Cut, Delay, FrameFault, LinkFault, Reset, Slice, Throttle
+from regrow.chaos.mishaps import Mishaps
+from regrow.chaos.zmtp import Message, Splitter
 
 CHUNK_BYTES: Final = 16 * 1024  # read at once
+THROTTLE_STEP_S: Final = 0.05  # a throttled line passes so much of a second at once
 LINE_CHUNKS: Final = 1024  # read and not passed on yet, per line; then reading stops
 
 
@@ -22,8 +26,10 @@ class Road:
         self.slice: Slice | None = None
         self.throttle: Throttle | None = None
         self.passed_bytes = 0
+        self.frames: dict[type[FrameFault], FrameFault] = {}
+        self.mishaps: Counter[type[FrameFault]] = Counter()
 
-    def put(self, fault: Cut | Delay | Slice | Throttle) -> None:
+    def put(self, fault: LinkFault) -> None:
         match fault:
             case Cut():
                 self.is_open.clear()
@@ -33,6 +39,10 @@ class Road:
                 self.slice = fault
             case Throttle():
                 self.throttle = fault
+            case Reset():
+                pass  # it has no direction: see the proxy
+            case _:
+                self.frames[type(fault)] = fault
 
     def clear(self, kinds: tuple[type[LinkFault], ...]) -> None:
         if Cut in kinds:
@@ -43,10 +53,13 @@ class Road:
             self.slice = None
         if Throttle in kinds:
             self.throttle = None
+        for kind in kinds:
+            self.frames.pop(kind, None)  # type: ignore[arg-type]
 
     def piece_bytes(self) -> int:
         """How much may be written at once."""
-        return self.slice.size_bytes if self.slice else CHUNK_BYTES
+        throttled = max(1, int(self.throttle.bytes_per_s * THROTTLE_STEP_S)) if self.throttle else CHUNK_BYTES
+        return min(self.slice.size_bytes if self.slice else CHUNK_BYTES, throttled, CHUNK_BYTES)
 
     def pause_s(self, size_bytes: int) -> float:
         """How long to wait after a piece."""
@@ -57,7 +70,9 @@ class Road:
 class Line:
     """One direction of one connection."""
 
-    def __init__(self, source: socket.socket, sink: socket.socket, road: Road, chance: random.Random) -> None:
+    def __init__(
+        self, source: socket.socket, sink: socket.socket, road: Road, chance: random.Random, *, is_zmtp: bool
+    ) -> None:
         self._source = source
         self._sink = sink
         self._road = road
@@ -65,6 +80,8 @@ class Line:
         self._loop = asyncio.get_running_loop()
         self._chunks: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(LINE_CHUNKS)
         self._last_due = 0.0
+        self._splitter = Splitter() if is_zmtp else None
+        self._mishaps = Mishaps(chance.random, road.mishaps)
 
     async def read(self) -> None:
         """Take in what comes, stamped with the time at which it may go on; an empty chunk is the end."""
@@ -72,10 +89,27 @@ class Line:
         while data:
             await self._road.is_open.wait()
             data = await self._loop.sock_recv(self._source, CHUNK_BYTES)
+            sent = self._sifted(data)
             delay = self._road.delay
             due = self._loop.time() + delay.by_s + delay.jitter_s * self._chance.uniform(-1.0, 1.0)
             self._last_due = max(self._last_due, due)
-            await self._chunks.put((self._last_due, data))
+            if sent:
+                await self._chunks.put((self._last_due, sent))
+        await self._chunks.put((self._last_due, b""))
+
+    def _sifted(self, data: bytes) -> bytes:
+        """What is to be sent on for it; at the end of the direction, what is left."""
+        if self._splitter is None:
+            return data
+        sent: list[bytes] = []
+        for piece in self._splitter.feed(data):
+            if isinstance(piece, Message):
+                sent += (message.wire() for message in self._mishaps.pass_on(piece, self._road.frames))
+            else:
+                sent.append(piece)
+        if not data:
+            sent += (message.wire() for message in self._mishaps.rest())
+        return b"".join(sent)
 
     async def write(self) -> None:
         """Pass on what is due, and at last the end."""

@@ -65,6 +65,14 @@ def has_hung_up(connected: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
+def peer_pid(connected: socket.socket) -> int | None:
+    """The process at the other end of a unix socket; None: it is none, or nobody can tell."""
+    if connected.family != socket.AF_UNIX:
+        return None
+    pid, _, _ = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return pid or None
+
+
 def reset(connected: socket.socket) -> None:
     """Close at once: the other side gets a RST, unless both directions have ended already."""
     with suppress(OSError):

@@ -1,6 +1,7 @@
-"""Shell: a running tree's picture, over HTTP, as any client gets it."""
+"""Shell: what a running tree shows of itself, over HTTP, as any client gets it."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 import urllib3
@@ -10,6 +11,26 @@ from regrow.runtime.tree import TreeNode
 
 TIMEOUT_S = 1.0
 
+AnswerT = TypeVar("AnswerT")
+
+
+class WorkerSeen(msgspec.Struct, frozen=True):
+    """What is needed here of one line of GET /v1/workers. ``busy``: slots at work by its last beat; ``path``: in its tree."""
+
+    name: str
+    pid: int
+    slots: int
+    busy: int
+    path: str = ""
+
+
+class _Workers(msgspec.Struct):
+    workers: list[WorkerSeen]
+
+
+ReadTree = Callable[[], TreeNode]
+ReadWorkers = Callable[[], list[WorkerSeen]]
+
 
 class TreeUnreadable(RegrowError):
     """The gateway did not answer with a tree."""
@@ -17,15 +38,24 @@ class TreeUnreadable(RegrowError):
     code = "tree_unreadable"
 
 
-def http_tree(gateway: str) -> Callable[[], TreeNode]:
+def http_tree(gateway: str) -> ReadTree:
     """A function that reads the tree of the gateway at ``gateway`` (a URL).  It raises TreeUnreadable."""
+    return _reader(f"{gateway}/v1/tree", TreeNode)
+
+
+def http_workers(gateway: str) -> ReadWorkers:
+    """A function that reads its workers.  It raises TreeUnreadable."""
+    read = _reader(f"{gateway}/v1/workers", _Workers)
+    return lambda: read().workers
+
+
+def _reader(url: str, kind: type[AnswerT]) -> Callable[[], AnswerT]:
     pool = urllib3.PoolManager(retries=False, timeout=TIMEOUT_S)
 
-    def read() -> TreeNode:
+    def read() -> AnswerT:
         try:
-            answer = pool.request("GET", f"{gateway}/v1/tree")
-            return msgspec.json.decode(answer.data, type=TreeNode)
+            return msgspec.json.decode(pool.request("GET", url).data, type=kind)
         except (urllib3.exceptions.HTTPError, msgspec.DecodeError) as error:
-            raise TreeUnreadable(f"no tree from {gateway}/v1/tree: {error}; is 'regrow up' running?") from None
+            raise TreeUnreadable(f"no tree from {url}: {error}; is 'regrow up' running?") from None
 
     return read

@@ -5,7 +5,6 @@ It loads no payload. Answers are the store's: an id is returned only after the s
 
 import asyncio
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
@@ -30,6 +29,7 @@ from regrow.gateway.idempotency import body_of, shaped, task_id_of
 from regrow.gateway.problems import ApiError, problem_of
 from regrow.gateway.tree import Tree
 from regrow.gateway.waiting import Waiting, Watch
+from regrow.runtime.clock import wall
 from regrow.runtime.errors import StoreUnavailable
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024  # of results in one answer, unless one alone is larger
@@ -74,7 +74,7 @@ class Service:
         self._check_size(manifest.code)
         function_id = FunctionId(str(uuid.uuid4()))
         wishes = wishes_of(asked)
-        record = function.record_of(manifest, function_id, asked.name, time.time(), *wishes)
+        record = function.record_of(manifest, function_id, asked.name, wall(), *wishes)
         await self._store.put_function(record, manifest.code)
         return record, manifest.warnings + wishes.warnings(self.settings.caps())
 

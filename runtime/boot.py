@@ -25,7 +25,7 @@ def run(order: int, words: int) -> int:
     import msgspec
     from setproctitle import setproctitle
 
-    from regrow.runtime import events
+    from regrow.runtime import events, hooks
     from regrow.runtime.host import exit_code, failure, run_child
     from regrow.runtime.reference import load
 
@@ -36,6 +36,7 @@ def run(order: int, words: int) -> int:
     setproctitle(f"regrow: {start.path}")
     try:
         actor_class = load(start.actor)
+        hooks.start_of(getattr(actor_class, "role", "actor"))
         events.identify(start.path, start.incarnation, start.log_level)
         gc.freeze()
         gc.enable()

@@ -1,11 +1,11 @@
 """Shell: what a supervisor says of its children: in the log, to its parent, and to those who follow it."""
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
 from regrow.runtime import events
 from regrow.runtime.actor import Context
+from regrow.runtime.clock import wall
 from regrow.runtime.events import Event
 from regrow.runtime.news import Newsroom
 from regrow.runtime.tree import Follow, Happening
@@ -35,7 +35,7 @@ class Bulletin:
             reason = ": ".join(str(fields[name]) for name in ("kind", "reason") if name in fields)
             incarnation, pid = self._lives.get(child, (0, None))
             path = f"{self._context.path}/{child}"
-            self.tell([Happening(time.time(), event.value, path, incarnation, pid, reason)])
+            self.tell([Happening(wall(), event.value, path, incarnation, pid, reason)])
 
     def tell(self, happenings: Sequence[Happening]) -> None:
         """Pass on what has happened below."""

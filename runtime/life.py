@@ -21,6 +21,7 @@ class Life:
     spec: ChildSpec
     process: Process
     shown: Show = NOTHING_SHOWN
+    is_watched: bool = True  # its end is not known yet
 
 
 def node(view: ChildView, life: Life | None, role: str | None, path: str) -> TreeNode:

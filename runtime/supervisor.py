@@ -14,7 +14,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from regrow.runtime import events, stimuli, tree
+from regrow.runtime import events, hooks, stimuli, tree
 from regrow.runtime.actor import Actor, Context, Timer
 from regrow.runtime.bulletin import Bulletin
 from regrow.runtime.events import Event
@@ -53,6 +53,7 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
         self._picture_timer: Timer | None = None
         self._quiet_until = 0.0
         self._last_report: stimuli.Report | None = None
+        self._is_deaf = hooks.has_slow_death()
 
     def on_start(self) -> None:
         """Open the socket and start the children; the core says when this is done."""
@@ -76,7 +77,8 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
         for life in self._lives.values():
             life.process.kill_group()
         for life in self._lives.values():
-            self.context.unwatch(life.process.pidfd)
+            if life.is_watched:
+                self.context.unwatch(life.process.pidfd)
             life.process.reap()
         self._lives.clear()
         if hasattr(self, "_exchange"):
@@ -133,10 +135,25 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
     def _take_end(self, child: str) -> None:
         """The pidfd of a child is readable: it has ended, and what it has said last is here or will never be."""
         self._exchange.hear()
-        life = self._lives.pop(child)
-        self.context.unwatch(life.process.pidfd)
+        life = self._lives[child]
+        if life.is_watched:
+            self.context.unwatch(life.process.pidfd)
+            life.is_watched = False
+            if self._is_deaf and self._is_judged(child, life):
+                return  # its silence will tell
+        del self._lives[child]
         self._liveness.forget(child)
         self._feed(stimuli.Exited(child, life.incarnation, life.process.reap()))
+
+    def _is_judged(self, child: str, life: Life) -> bool:
+        """Would it be missed when it falls silent?"""
+        is_running = any(view.id == child and view.state is ChildState.RUNNING for view in self._core.children())
+        return is_running and life.spec.heartbeat is not None
+
+    def _notice(self, child: str) -> None:
+        """If it has ended already, that is noticed now."""
+        if not self._lives[child].is_watched:
+            self._take_end(child)
 
     def _arm(self) -> None:
         """Have the timer run at the next deadline. A beat only moves deadlines on: a timer that is early finds nothing."""
@@ -167,9 +184,11 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
             case stimuli.AskToStop(child):
                 self._exchange.send(child, Stop(self._lives[child].spec.shutdown_s))
                 self._lives[child].process.signal(SIGTERM)
+                self._notice(child)
             case stimuli.Kill(child, incarnation):
                 self._bulletin.say("info", Event.CHILD_KILLED, child=child, incarnation=incarnation)
                 self._lives[child].process.kill_group()
+                self._notice(child)
             case stimuli.Announce():
                 self.announce(effect)
             case stimuli.Report():

@@ -1,1 +1,107 @@
-"""Faults: one file each, with its undo."""
+"""Faults: one file each, with its undo.  ``FAULTS`` has them by name; docs/chaos-faults.md is their catalogue, and says how to add one."""
+
+from collections.abc import Mapping
+from typing import Any, Final, get_args
+
+import msgspec
+import msgspec.inspect
+
+from regrow.chaos.faults.base import Fault
+from regrow.chaos.faults.clock_offset import ClockOffset
+from regrow.chaos.faults.cpu_hog import CpuHog
+from regrow.chaos.faults.disk_full import DiskFull
+from regrow.chaos.faults.fd_exhaust import FdExhaust
+from regrow.chaos.faults.frame_corrupt import FrameCorrupt
+from regrow.chaos.faults.frame_drop import FrameDrop
+from regrow.chaos.faults.frame_dup import FrameDup
+from regrow.chaos.faults.frame_reorder import FrameReorder
+from regrow.chaos.faults.interrupt import Interrupt
+from regrow.chaos.faults.kill import Kill
+from regrow.chaos.faults.kill_group import KillGroup
+from regrow.chaos.faults.mem_hog import MemHog
+from regrow.chaos.faults.net_bandwidth import NetBandwidth
+from regrow.chaos.faults.net_cut import NetCut
+from regrow.chaos.faults.net_delay import NetDelay
+from regrow.chaos.faults.net_flap import NetFlap
+from regrow.chaos.faults.net_one_way import NetOneWay
+from regrow.chaos.faults.net_reset import NetReset
+from regrow.chaos.faults.net_slice import NetSlice
+from regrow.chaos.faults.payload_corrupt import PayloadCorrupt
+from regrow.chaos.faults.start_fail import StartFail
+from regrow.chaos.faults.start_slow import StartSlow
+from regrow.chaos.faults.stop import Stop
+from regrow.chaos.faults.store_disconnect import StoreDisconnect
+from regrow.chaos.faults.store_flush_scripts import StoreFlushScripts
+from regrow.chaos.faults.store_kill import StoreKill
+from regrow.chaos.faults.store_memory import StoreMemory
+from regrow.chaos.faults.store_pause import StorePause
+from regrow.chaos.faults.store_stop import StoreStop
+from regrow.chaos.faults.stutter import Stutter
+from regrow.chaos.faults.task_poison import TaskPoison
+from regrow.chaos.faults.term import Term
+from regrow.runtime.errors import ConfigError
+
+AnyFault = (
+    ClockOffset
+    | CpuHog
+    | DiskFull
+    | FdExhaust
+    | FrameCorrupt
+    | FrameDrop
+    | FrameDup
+    | FrameReorder
+    | Interrupt
+    | Kill
+    | KillGroup
+    | MemHog
+    | NetBandwidth
+    | NetCut
+    | NetDelay
+    | NetFlap
+    | NetOneWay
+    | NetReset
+    | NetSlice
+    | PayloadCorrupt
+    | StartFail
+    | StartSlow
+    | Stop
+    | StoreDisconnect
+    | StoreFlushScripts
+    | StoreKill
+    | StoreMemory
+    | StorePause
+    | StoreStop
+    | Stutter
+    | TaskPoison
+    | Term
+)
+
+FAULTS: Final[dict[str, type[Fault]]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyFault)}
+
+
+def parse(name: str, options: Mapping[str, Any]) -> Fault:
+    """The fault of that name with those options.  Raises ConfigError that names the key and the fix."""
+    kind = FAULTS.get(name)
+    if kind is None:
+        raise ConfigError(f"there is no fault {name!r}; use one of {', '.join(sorted(FAULTS))}")
+    try:
+        return msgspec.convert(dict(options), kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {_explained(str(error), kind)}") from None
+
+
+def _explained(error: str, kind: type[Fault]) -> str:
+    """What msgspec says, with the key in front and what could be said instead behind."""
+    problem, _, place = error.partition(" - at `$.")
+    key = place.rstrip("`")
+    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    said = f"{problem[:1].lower()}{problem[1:]}"
+    if key not in known:
+        return f"{said} (options: {', '.join(known) or 'none'})"
+    match msgspec.inspect.type_info(known[key].type):
+        case msgspec.inspect.EnumType(cls):
+            return f"{key}: {said}; use one of {', '.join(str(one.value) for one in cls)}"
+        case msgspec.inspect.LiteralType(values):
+            return f"{key}: {said}; use one of {', '.join(map(str, values))}"
+        case _:
+            return f"{key}: {said}"

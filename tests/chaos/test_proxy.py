@@ -163,6 +163,44 @@ def test_a_cut_keeps_back_what_is_sent_and_lets_it_through_when_it_is_healed(
     assert server.words == b"before during after"
 
 
+def test_a_cut_of_half_is_for_every_second_one_who_connects(server: EchoServer, proxy: Proxy) -> None:
+    with client(proxy) as first, client(proxy) as second, client(proxy) as third:
+        for each in (first, second, third):
+            each.sendall(b"before")
+            assert receive(each, 6) == b"before"
+        proxy.apply(Cut(), to_half=True)
+        for each in (first, second, third):
+            each.sendall(b"during")
+
+        assert receive(second, 6) == b"during"
+        for each in (first, third):
+            each.settimeout(QUIET_S)
+            with pytest.raises(TimeoutError):
+                each.recv(1)
+            each.settimeout(PATIENCE_S)
+        proxy.heal(Cut)
+        assert receive(first, 6) == receive(third, 6) == b"during"
+
+
+def test_on_a_unix_socket_a_process_is_in_the_same_half_when_it_connects_again(
+    server: EchoServer, temporary_directory: Path
+) -> None:
+    path = temporary_directory / "half.sock"
+    with Proxy(server.address, f"unix://{path}") as proxy:
+        for number in range(3):  # always this process, so always the first half
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(path))
+                connection.settimeout(PATIENCE_S)
+                connection.sendall(b"x")
+                assert receive(connection, 1) == b"x"
+                with proxy.fault(Cut(), to_half=True):
+                    connection.sendall(b"y")
+                    connection.settimeout(QUIET_S)
+                    with pytest.raises(TimeoutError):
+                        connection.recv(1)
+            assert proxy.accepted == number + 1
+
+
 def test_a_cut_bounds_what_it_keeps_and_loses_none_of_it(server: EchoServer, proxy: Proxy) -> None:
     large = bytes(range(256)) * 130_000
     with client(proxy) as connection:

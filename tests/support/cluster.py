@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,20 @@ def text(value: object) -> str:
 class Cluster:
     """One running tree."""
 
-    def __init__(self, data_dir: Path, *flags: str, command: str = "up") -> None:
+    def __init__(
+        self, data_dir: Path, *flags: str, command: str = "up", environment: Mapping[str, str] | None = None
+    ) -> None:
         self.data_dir = data_dir
         data_dir.mkdir(parents=True, exist_ok=True)
         self.log_path = data_dir / "test.log"
         words = [command, "--port", "0", "--dispatcher-port", "0", "--data-dir", str(data_dir), *flags]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "regrow.runtime.cli", *words], stdout=log, stderr=log, start_new_session=True
+                [sys.executable, "-m", "regrow.runtime.cli", *words],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )
 
     # -- life
@@ -151,9 +157,9 @@ class Cluster:
 
 
 @contextmanager
-def running(data_dir: Path, *flags: str) -> Iterator[Cluster]:
+def running(data_dir: Path, *flags: str, environment: Mapping[str, str] | None = None) -> Iterator[Cluster]:
     """A tree that is ready, and gone afterwards whatever the test did."""
-    cluster = Cluster(data_dir, *flags)
+    cluster = Cluster(data_dir, *flags, environment=environment)
     try:
         yield cluster.wait_ready()
         assert cluster.stop() == 0, cluster.log_path.read_text()

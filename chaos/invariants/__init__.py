@@ -1,0 +1,1 @@
+"""The invariants, by theme; ``regrow.chaos.checker`` has the table of all."""

@@ -1,0 +1,128 @@
+"""Core: whether things happen in time: losses are noticed, the backlog drains, nobody starves."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final
+
+from regrow.chaos.docket import GONE, Case, Hold
+from regrow.chaos.evidence import Strike
+from regrow.chaos.fault import Role
+from regrow.chaos.impact import AFTER_S, is_kill
+from regrow.chaos.invariants.ruling import NO_MARKS, NO_RECORD, Facts, Ruling, Violation
+
+STOPS: Final = frozenset({"stop", "freeze"})
+STARVES_S: Final = 10.0  # that later tasks may finish before an earlier one has started
+PER_HIT_S: Final = 4.0  # and for each fault that it was in the hands of: a window, and what comes after
+
+
+def bounded_detection(facts: Facts, bound: float | None) -> Ruling:
+    """From the last beat where it is known, else from the fault.  Not judged while the dispatcher, the store or all links were hit too."""
+    limit_s = AFTER_S if bound is None else bound
+    found, longest_s, checked = [], 0.0, 0
+    for strike, hold, silent_s in _silences(facts, limit_s):
+        checked += 1
+        longest_s = max(longest_s, silent_s)
+        if silent_s > limit_s:
+            whom = strike.victim.path if strike.victim else strike.worker
+            what = f"{hold.worker} had it in hand for {silent_s:.3f} s after the last word of {whom} ({strike.fault})"
+            found.append(Violation(f"{what}; {limit_s:g} s are allowed", facts.docket.cases[hold.number]))
+    lacks = "" if facts.docket.has_record else NO_RECORD
+    return Ruling(
+        checked,
+        found,
+        f"longest: {longest_s:.3f} s" if checked else "no fault silenced a worker that had a task",
+        lacks,
+    )
+
+
+def _silences(facts: Facts, limit_s: float) -> Iterator[tuple[Strike, Hold, float]]:
+    """Who had a task in hand and fell silent for good, or for long enough, and for how long nobody took the task away."""
+    for strike, holds in facts.impact.struck:
+        since = strike.last_beat_at if strike.last_beat_at is not None else strike.applied_at or 0.0
+        for hold in holds:
+            if not _must_be_noticed(strike, facts, since + limit_s) and not _was_noticed(strike, hold, facts):
+                continue
+            released = facts.evidence.finished if hold.released is None else hold.released
+            if not facts.impact.is_disturbed(since, released, strike):
+                yield strike, hold, released - since
+
+
+def _must_be_noticed(strike: Strike, facts: Facts, by: float) -> bool:
+    """A worker that is dead, or stopped for long; a slot only when it is dead."""
+    role = strike.victim.role if strike.victim else ""
+    if is_kill(strike.fault):
+        return role in (Role.WORKER, Role.SLOT)
+    return role == Role.WORKER and strike.fault in STOPS and facts.impact.over(strike) > by
+
+
+def _was_noticed(strike: Strike, hold: Hold, facts: Facts) -> bool:
+    """A shorter silence, or one of a link, that cost the task its worker all the same."""
+    is_heard_of = bool(strike.worker) and strike.last_beat_at is not None
+    return is_heard_of and hold.by == "lose_worker" and facts.impact.took(strike, hold)
+
+
+def liveness(facts: Facts, bound: float | None) -> Ruling:
+    """``bound`` None: what the experiment gives for settling."""
+    evidence = facts.evidence
+    limit_s = evidence.experiment.settle_s if bound is None else bound
+    healed = max(
+        [evidence.ended, *(strike.undone_at for strike in facts.docket.strikes if strike.undone_at is not None)]
+    )
+    acknowledged = list(facts.docket.acknowledged)
+    if evidence.settled_at is None:
+        if evidence.stopped_because:
+            return Ruling(0, [], "", "the settling: the run was stopped before it")
+        found = [
+            Violation("it had not ended when the time for settling was over", case)
+            for case in acknowledged
+            if _is_open(case)
+        ]
+        return Ruling(
+            len(acknowledged), found or [Violation("not all tasks had ended when the time for settling was over")]
+        )
+    took_s = evidence.settled_at - healed
+    if took_s <= limit_s:
+        return Ruling(len(acknowledged), [], f"all had ended {max(0.0, took_s):.1f} s after the last fault was over")
+    late = [case for case in acknowledged if case.ends and case.ends[0].op.at > healed + limit_s]
+    why = f"it ended more than {limit_s:g} s after the last fault was over"
+    return Ruling(
+        len(acknowledged),
+        [Violation(why, case) for case in late] or [Violation(f"all had ended only {took_s:.1f} s after it")],
+    )
+
+
+def _is_open(case: Case) -> bool:
+    return case.end is None and not (case.final is not None and case.final.problem in GONE)
+
+
+def fairness(facts: Facts, bound: float | None) -> Ruling:
+    """By the tasks' own marks; all tasks of a workload have the same priority."""
+    limit_s = STARVES_S if bound is None else bound
+    cases = list(facts.docket.cases.values())
+    invoked, soonest = _soonest_ends(cases)
+    found, checked, longest_s = [], 0, 0.0
+    for case in cases:
+        if case.acknowledged is None or (not case.runs and not _is_open(case)):
+            continue
+        started = min((run.started for run in case.runs.values()), default=facts.evidence.finished)
+        place = bisect_right(invoked, case.acknowledged)
+        checked += 1
+        overtaken_s = started - soonest[place] if place < len(soonest) else 0.0
+        longest_s = max(longest_s, overtaken_s)
+        if overtaken_s > limit_s and overtaken_s > limit_s + PER_HIT_S * facts.impact.hits(case):
+            found.append(Violation(f"later tasks ended for {overtaken_s:.1f} s before it was started", case))
+    lacks = "" if facts.docket.has_marks else NO_MARKS
+    return Ruling(checked, found, f"longest: {longest_s:.1f} s", lacks)
+
+
+def _soonest_ends(cases: list[Case]) -> tuple[list[float], list[float]]:
+    """When each task was submitted, in order; and at which moment the first of it and of all later ones came to its end."""
+    spans = sorted(
+        (case.invoked, min((run.ended for run in case.runs.values() if run.ended is not None), default=float("inf")))
+        for case in cases
+        if case.invoked is not None
+    )
+    soonest = [end for _, end in spans]
+    for place in range(len(soonest) - 2, -1, -1):
+        soonest[place] = min(soonest[place], soonest[place + 1])
+    return [at for at, _ in spans], soonest

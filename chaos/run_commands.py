@@ -1,0 +1,84 @@
+"""Shell: ``regrow chaos run``."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from regrow.chaos.experiment import Experiment
+from regrow.chaos.narrator import Narrator, tell_plan
+from regrow.runtime.errors import RegrowError
+
+
+def register(chaos: App) -> None:
+    """Add the command."""
+    chaos.command(run)
+
+
+def run(
+    experiment: str,
+    /,
+    *,
+    seed: int | None = None,
+    url: str = "",
+    out: Path | None = None,
+    baseline: bool = True,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Run an experiment, and say whether anything was lost, doubled or overwritten.
+
+    Exit code 0: valid; 1: invalid; 2: unknown, since too little was put to the test; 3: it was broken off, or not even begun.
+
+    Parameters
+    ----------
+    experiment
+        a suite ('regrow chaos list'), or a YAML or JSON file
+    seed
+        of everything that is left to chance, in place of the experiment's own
+    url
+        gateway of a running tree that allows chaos; without it a tree is started for this
+    out
+        empty or new directory for everything that is known of the run (default ./regrow-chaos/TITLE-SEED-TIME)
+    baseline
+        run the same workload without faults first, to see what the faults cost
+    dry_run
+        print the plan and do nothing
+    """
+    from regrow.chaos.schedule import plan
+    from regrow.chaos.suites import load
+    from regrow.chaos.trial import perform
+
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        meant = load(experiment)
+        if seed is not None:
+            meant = msgspec.structs.replace(meant, seed=seed)
+        if dry_run:
+            tell_plan(console, meant, plan(meant))
+            return 0
+        narrator = Narrator(console, meant)
+        trial = perform(meant, out or directory(meant), narrator, url=url, has_twin=baseline)
+        narrator.conclude(trial)
+    except KeyboardInterrupt:
+        return _aborted("interrupted; everything was undone")
+    except RegrowError as error:
+        return _aborted(str(error))
+    return trial.code
+
+
+def directory(experiment: Experiment) -> Path:
+    """Where a run goes when nobody says where."""
+    words = "".join(letter if letter.isalnum() else "-" for letter in experiment.title.lower())
+    name = "-".join(word for word in words.split("-") if word)[:60]
+    return Path("regrow-chaos") / f"{name}-{experiment.seed}-{time.strftime('%Y%m%dT%H%M%S')}"
+
+
+def _aborted(why: str) -> int:
+    from regrow.chaos.trial import Code
+
+    sys.stderr.write(f"regrow: {why}\n")
+    return Code.ABORTED

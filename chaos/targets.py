@@ -1,0 +1,85 @@
+"""Shell: who is hit: running processes of one tree, by role, name, or by what they are doing."""
+
+import time
+from random import Random
+from typing import Final
+
+from regrow.chaos.experiment import Doing, Target
+from regrow.chaos.fault import Role, Victim
+from regrow.chaos.lineage import NoVictim, is_below, start_time
+from regrow.chaos.scene import Scene
+from regrow.chaos.tree import TreeUnreadable
+from regrow.runtime.spec import ChildState
+from regrow.runtime.tree import TreeNode
+
+PATIENCE_S: Final = 2.5  # what workers do is told by their beats, once a second
+AGAIN_S: Final = 0.1
+
+
+def wait_for_victims(scene: Scene, target: Target, chance: Random) -> list[Victim]:
+    """Whom the target means, once there is somebody who does what it says, and a gateway that tells; soon, or not at all.
+
+    Raises NoVictim and TreeUnreadable.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return find_victims(scene, target, chance)
+        except (NoVictim, TreeUnreadable) as error:
+            is_final = isinstance(error, NoVictim) and target.doing is Doing.ANYTHING
+            if is_final or time.monotonic() > deadline:
+                raise
+        time.sleep(AGAIN_S)
+
+
+def find_victims(scene: Scene, target: Target, chance: Random) -> list[Victim]:
+    """Whom the target means now, in the order of their paths; one, unless it picks all.  Raises NoVictim, with who there is."""
+    root = scene.read_tree()
+    nodes = sorted((node for node in root.walk() if node.role == target.role), key=lambda node: node.path)
+    found = [node for node in nodes if node.pid and node.state is ChildState.RUNNING]
+    found = [node for node in found if not target.name or target.name in (node.name, node.path)]
+    if found:
+        found = doing(scene, found, target.doing)
+    if not found:
+        there = ", ".join(node.name for node in nodes) or "none"
+        called = f" called {target.name}" if target.name else ""
+        what = "" if target.doing is Doing.ANYTHING else f" that is {target.doing.value.replace('_', ' a ')}"
+        raise NoVictim(f"no running {target.role}{called}{what} in the tree (of this role: {there})")
+    if target.pick == "random":
+        found = [chance.choice(found)]
+    elif target.pick == "first":
+        found = found[:1]
+    return [victim_of(node, root) for node in found]
+
+
+def doing(scene: Scene, nodes: list[TreeNode], what: Doing) -> list[TreeNode]:
+    """Those that do it, as of their worker's last beat, at most about a second ago.
+
+    Which of its slots a worker keeps busy is not told: of a slot it counts that its worker has all slots at work, or none; where
+    no worker has all, that some are.
+    """
+    if what is Doing.ANYTHING:
+        return nodes
+    share = {worker.path: worker.busy / worker.slots for worker in scene.workers()}
+    shares = [(share.get(_worker_path(node)), node) for node in nodes]
+    known = [(busy, node) for busy, node in shares if busy is not None]
+    if what is Doing.IDLE:
+        return [node for busy, node in known if busy == 0]
+    at_work = [(busy, node) for busy, node in known if busy > 0]
+    full = [node for busy, node in at_work if busy >= 1]
+    if full and nodes[0].role == Role.SLOT:
+        return full
+    return [node for _, node in at_work]
+
+
+def victim_of(node: TreeNode, root: TreeNode) -> Victim:
+    """That process, now.  Raises NoVictim when it has ended, or is none that this tree has on this machine."""
+    pid = node.pid or 0
+    started_at = start_time(pid)
+    if not is_below(pid, root.pid or 0):
+        raise NoVictim(f"process {pid} is not {node.path}: it was not started by the tree's root, process {root.pid}")
+    return Victim(node.path, node.role, pid, node.incarnation, started_at)
+
+
+def _worker_path(node: TreeNode) -> str:
+    return node.path.rpartition("/")[0] if node.role == Role.SLOT else node.path

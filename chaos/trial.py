@@ -1,0 +1,187 @@
+"""Shell: an experiment from its plan to its verdict: the twin without faults, the run, the check.
+
+Whatever happens in between, nothing is left stopped, cut or filled, and no process of an own tree is left alive.
+"""
+
+import asyncio
+import signal
+import threading
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, Self
+
+import msgspec
+
+from regrow.chaos.checker import check
+from regrow.chaos.dossier import Dossier
+from regrow.chaos.evidence import Evidence, Findings, Verdict
+from regrow.chaos.experiment import Experiment, Hypothesis, Plan, StopWhen
+from regrow.chaos.nemesis import Nemesis
+from regrow.chaos.progress import Entered, Observer, Phase, Undone, Word
+from regrow.chaos.runner import Run, Unfit
+from regrow.chaos.schedule import plan
+from regrow.chaos.stage import Stage, attached, own
+
+
+class Code(IntEnum):
+    """Exit codes of ``regrow chaos run``."""
+
+    VALID = 0
+    INVALID = 1
+    UNKNOWN = 2
+    ABORTED = 3  # or never begun
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """What has come of it. ``twin``: the evidence of the run without faults."""
+
+    evidence: Evidence
+    findings: Findings
+    dossier: Path
+    twin: Evidence | None = None
+
+    @property
+    def code(self) -> Code:
+        """An early end is none of the three verdicts."""
+        return Code.ABORTED if self.evidence.stopped_because else CODES[self.findings.verdict]
+
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+CODES: Final = {Verdict.VALID: Code.VALID, Verdict.INVALID: Code.INVALID, Verdict.UNKNOWN: Code.UNKNOWN}
+
+
+def perform(experiment: Experiment, out: Path, observer: Observer, *, url: str = "", has_twin: bool = True) -> Trial:
+    """All of it.  Raises what keeps it from being done: ConfigError, Unfit, NotAllowed, ProgramFailed, KeyboardInterrupt."""
+    planned = plan(experiment)
+    observer = _one_at_a_time(observer)
+    twin = None
+    with Interruptions() as interruptions:
+        dossier = Dossier.new(out, experiment, planned)
+        if has_twin:
+            observer(Entered(Phase.BASELINE, time.monotonic(), experiment.workload.duration_s))
+            calm = without_faults(experiment)
+            beside = Dossier.new(dossier.baseline().path, calm, plan(calm))
+            twin = _run(_Act(calm, plan(calm), beside, _quiet), url, planned, interruptions)
+            if twin.stopped_because:
+                raise Unfit(f"{twin.stopped_because}, in the run without faults: none was made")
+        evidence = _run(_Act(experiment, planned, dossier, observer), url, planned, interruptions)
+    observer(Entered(Phase.CHECK, time.monotonic()))
+    findings = check(evidence)
+    dossier.keep_findings(findings)
+    return Trial(evidence, findings, dossier.path, twin)
+
+
+def without_faults(experiment: Experiment) -> Experiment:
+    """Its twin: the same submits, and nothing else."""
+    return msgspec.structs.replace(experiment, method=(), hypothesis=Hypothesis(), stop_when=StopWhen())
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """One run of a trial: the twin, or the one with faults."""
+
+    experiment: Experiment
+    planned: Plan
+    dossier: Dossier
+    observer: Observer
+
+
+def _run(act: _Act, url: str, meant: Plan, interruptions: "Interruptions") -> Evidence:
+    """On a stage of its own. ``meant``: faults that this stage must be able to have, even if they are not done yet."""
+    act.observer(Entered(Phase.START, time.monotonic()))
+    with _stage(act, url) as stage:
+        with _nemesis(act, stage) as nemesis:
+            for step in meant.steps:
+                nemesis.check(step)
+            interruptions.check()
+            evidence = asyncio.run(_play(act, stage, nemesis))
+        act.dossier.keep(evidence)
+        act.observer(Entered(Phase.STOP, time.monotonic()))
+        evidence = _stopped(evidence, stage)
+    act.dossier.keep(evidence)
+    return evidence
+
+
+def _stage(act: _Act, url: str) -> AbstractContextManager[Stage]:
+    return attached(url) if url else own(act.experiment.configuration, act.dossier.log)
+
+
+def _nemesis(act: _Act, stage: Stage) -> Nemesis:
+    return Nemesis(
+        stage.scene,
+        act.dossier.journal,
+        title=act.experiment.title,
+        seed=act.experiment.seed,
+        on_undone=lambda strike: act.observer(Undone(strike)),
+    )
+
+
+async def _play(act: _Act, stage: Stage, nemesis: Nemesis) -> Evidence:
+    """A signal ends the run early, and in order."""
+    run = Run(act.experiment, act.planned, stage, nemesis, act.dossier, act.observer)
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        loop.add_signal_handler(number, run.stop, f"interrupted by {number.name}")
+    try:
+        return await run.play()
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, before[number])
+
+
+def _stopped(evidence: Evidence, stage: Stage) -> Evidence:
+    """With what the end of the tree adds to it.  Who does not wait for that has it killed."""
+    try:
+        return msgspec.structs.replace(evidence, orphans=stage.end())
+    except KeyboardInterrupt:
+        why = evidence.stopped_because or "interrupted while the tree was stopped"
+        return msgspec.structs.replace(evidence, stopped_because=why)
+
+
+class Interruptions:
+    """Ctrl-C and SIGTERM outside of runs, for the time of a block: they raise KeyboardInterrupt, and are remembered.
+
+    What is raised while Python forks a process is swallowed by its hooks: ``check`` raises it again.
+    """
+
+    def __init__(self) -> None:
+        self._has_come = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._come) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt if there was one."""
+        if self._has_come:
+            raise KeyboardInterrupt
+
+    def _come(self, _number: int, _frame: FrameType | None) -> None:
+        self._has_come = True
+        raise KeyboardInterrupt
+
+
+def _one_at_a_time(observer: Observer) -> Observer:
+    """Undoing is told on the thread that did it."""
+    lock = threading.Lock()
+
+    def tell(word: Word) -> None:
+        with lock:
+            observer(word)
+
+    return tell
+
+
+def _quiet(word: Word) -> None:
+    """The twin's progress: nobody needs it."""

@@ -1,0 +1,553 @@
+"""Violations to plant into evidence that has none: one each, with what a checker must say of it.
+
+A plant is given evidence and a source of chance, and returns what it made of it, or None where this evidence has no place for it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from msgspec.structs import replace
+
+from regrow.chaos.docket import LAST, Case, Docket
+from regrow.chaos.evidence import Evidence, Moment
+from regrow.chaos.history import ChildMove, Mark, Op, TaskMove
+from regrow.chaos.impact import Impact
+
+WALL = 1_700_000_000.0
+
+
+@dataclass
+class Planted:
+    """``subject`` is in the counter-example's, and ``at`` with ``source`` is a moment of its timeline (None: it has none)."""
+
+    evidence: Evidence
+    subject: str
+    at: float | None = None
+    source: str = ""
+
+
+Plant = Callable[[Evidence, Random], Planted | None]
+
+
+def _pick(evidence: Evidence, chance: Random, wanted: Callable[[Case], bool]) -> Case | None:
+    found = [
+        case
+        for case in Docket.of(evidence).cases.values()
+        if case.acknowledged is not None and case.end and wanted(case)
+    ]
+    return chance.choice(found) if found else None
+
+
+def _completed(case: Case) -> bool:
+    return case.end is not None and case.end.status == "COMPLETED"
+
+
+def _ops(evidence: Evidence, number: int, change: Callable[[Op], Op | None]) -> tuple[Op, ...]:
+    """Change, or drop, the answers to reads of one task."""
+    kept = (
+        (change(op) if op.number == number and op.action != "submit" and op.type == "ok" else op) for op in evidence.ops
+    )
+    return tuple(op for op in kept if op is not None)
+
+
+def _both(evidence: Evidence, number: int, **new: Any) -> tuple[Op, ...]:
+    """The same change in everything that was read of its end."""
+    return _ops(evidence, number, lambda op: replace(op, **new) if op.digest else op)
+
+
+def _final(evidence: Evidence, number: int, **new: Any) -> tuple[Op, ...]:
+    return _ops(evidence, number, lambda op: replace(op, **new) if op.action == "final" else op)
+
+
+def _insert(moves: Iterable[Any], new: Any) -> tuple[Any, ...]:
+    return tuple(sorted([*moves, new], key=lambda move: move.at))
+
+
+def _subject(case: Case) -> str:
+    return f"task {case.number} "
+
+
+def still_queued(evidence: Evidence, chance: Random) -> Planted | None:
+    """Acknowledged, never taken, and nothing more is heard of it."""
+    case = _pick(evidence, chance, lambda case: _completed(case) and len(case.starts) == 1)
+    if case is None or case.final is None:
+        return None
+    ops = _ops(
+        evidence, case.number, lambda op: replace(op, status="QUEUED", digest="", run="", value="", error_kind="")
+    )
+    moves = tuple(
+        it
+        for it in evidence.moves
+        if not (isinstance(it, TaskMove) and it.task_id == case.ids[0] and it.move != "submit")
+    )
+    marks = tuple(mark for mark in evidence.marks if mark.number != case.number)
+    changed = replace(evidence, ops=ops, moves=moves, marks=marks, settled_at=None)
+    return Planted(changed, _subject(case), case.final.at, "client")
+
+
+def gone_at_the_end(evidence: Evidence, chance: Random) -> Planted | None:
+    case = _pick(evidence, chance, _completed)
+    if case is None or case.final is None:
+        return None
+    gone: Any = {
+        "type": "fail",
+        "problem": "unknown_task",
+        "status": "",
+        "digest": "",
+        "run": "",
+        "value": "",
+        "error_kind": "",
+    }
+    return Planted(
+        replace(evidence, ops=_final(evidence, case.number, **gone)), _subject(case), case.final.at, "client"
+    )
+
+
+def run_of_nobody(evidence: Evidence, chance: Random) -> Planted | None:
+    at = evidence.began + 1
+    marks = Mark("start", 9999, "f" * 16, 77, at), Mark("end", 9999, "f" * 16, 77, at + 0.01)
+    return Planted(replace(evidence, marks=(*evidence.marks, *marks)), "task 9999", at, "witness")
+
+
+def run_after_refusal(evidence: Evidence, chance: Random) -> Planted | None:
+    refused = [op for op in evidence.ops if op.action == "submit" and op.type == "fail"]
+    if not refused:
+        return None
+    op = chance.choice(refused)
+    mark = Mark("start", op.number, "f" * 16, 77, op.at + 0.01)
+    return Planted(replace(evidence, marks=(*evidence.marks, mark)), f"task {op.number} ", mark.at, "witness")
+
+
+def end_of_nobody(evidence: Evidence, chance: Random) -> Planted | None:
+    """In the record, before the first submit, so that none without an answer explains it."""
+    at, task_id = evidence.began - 1, "11111111-0000-4000-8000-000000000000"
+    words = ("submit", 0, ""), ("claim", 1, "worker-0@host/1"), ("succeed", 1, "worker-0@host/1")
+    moves = [
+        TaskMove(at + n / 100, WALL + at, task_id, word, attempt, worker)
+        for n, (word, attempt, worker) in enumerate(words)
+    ]
+    return Planted(replace(evidence, moves=(*moves, *evidence.moves)), task_id, at, "record")
+
+
+def two_ids(evidence: Evidence, chance: Random) -> Planted | None:
+    case = _pick(evidence, chance, _completed)
+    if case is None or case.acknowledged is None:
+        return None
+    again = Op("invoke", case.acknowledged + 0.1, 10**9, "submit", case.number, case.kind)
+    answer = replace(again, type="ok", at=again.at + 0.01, task_id="22222222-0000-4000-8000-000000000000")
+    return Planted(replace(evidence, ops=(*evidence.ops, again, answer)), _subject(case), answer.at, "client")
+
+
+def second_end(evidence: Evidence, chance: Random) -> Planted | None:
+    case = _pick(evidence, chance, lambda case: bool(case.moves) and case.moves[-1].move in LAST)
+    if case is None:
+        return None
+    again = replace(case.moves[-1], at=case.moves[-1].at + 0.5)
+    return Planted(replace(evidence, moves=_insert(evidence.moves, again)), _subject(case), again.at, "record")
+
+
+def two_states(evidence: Evidence, chance: Random) -> Planted | None:
+    """Another state at the end, though with the same outcome."""
+    case = _pick(
+        evidence, chance, lambda case: case.terms.ends != "quarantined" and len(case.ends) > 1 and _completed(case)
+    )
+    if case is None or case.final is None:
+        return None
+    ops = _final(evidence, case.number, status="FAILED", error_kind="cancelled")
+    return Planted(replace(evidence, ops=ops), _subject(case), case.final.at, "client")
+
+
+def record_against_client(evidence: Evidence, chance: Random) -> Planted | None:
+    """The record has it succeed, clients read that it was cancelled."""
+    case = _pick(evidence, chance, lambda case: case.terms.ends != "quarantined" and _completed(case))
+    if case is None or case.end is None:
+        return None
+    ops = _both(evidence, case.number, status="FAILED", error_kind="cancelled", value="")
+    return Planted(replace(evidence, ops=ops), _subject(case), case.end.at, "client")
+
+
+def overwritten(evidence: Evidence, chance: Random) -> Planted | None:
+    case = _pick(evidence, chance, lambda case: len(case.ends) > 1)
+    if case is None or case.final is None:
+        return None
+    return Planted(
+        replace(evidence, ops=_final(evidence, case.number, digest="0badc0de")), _subject(case), case.final.at, "client"
+    )
+
+
+def mixed_up(evidence: Evidence, chance: Random) -> Planted | None:
+    """The value of the next task."""
+    case = _pick(evidence, chance, lambda case: _completed(case) and case.kind == "noop")
+    if case is None or case.end is None:
+        return None
+    return Planted(
+        replace(evidence, ops=_both(evidence, case.number, value=str(case.number + 1))),
+        _subject(case),
+        case.end.at,
+        "client",
+    )
+
+
+def returned_instead_of_raising(evidence: Evidence, chance: Random) -> Planted | None:
+    case = _pick(
+        evidence, chance, lambda case: case.kind == "raise" and case.end is not None and case.end.error_kind == "raised"
+    )
+    if case is None or case.end is None:
+        return None
+    run = case.end.run
+    ops = _both(evidence, case.number, status="COMPLETED", error_kind="", value=str(case.number))
+    marks = tuple(
+        replace(mark, word="end") if mark.run == run and mark.word == "raise" else mark for mark in evidence.marks
+    )
+    moves = tuple(
+        replace(move, move="succeed")
+        if isinstance(move, TaskMove) and move.task_id == case.ids[0] and move.move == "fail"
+        else move
+        for move in evidence.moves
+    )
+    return Planted(replace(evidence, ops=ops, marks=marks, moves=moves), _subject(case), case.end.at, "client")
+
+
+def without_an_end(evidence: Evidence, chance: Random) -> Planted | None:
+    """COMPLETED by a run that never came to its end."""
+    case = _pick(evidence, chance, _completed)
+    if case is None or case.end is None:
+        return None
+    run = case.runs[case.end.run]
+    marks = tuple(mark for mark in evidence.marks if not (mark.run == run.token and mark.word == "end"))
+    return Planted(replace(evidence, marks=marks), _subject(case), run.started, "witness")
+
+
+def by_another_run(evidence: Evidence, chance: Random) -> Planted | None:
+    """An outcome that a run of another task made."""
+    case = _pick(evidence, chance, _completed)
+    other = _pick(evidence, chance, _completed)
+    if case is None or other is None or case.end is None or other.end is None or case.number == other.number:
+        return None
+    return Planted(
+        replace(evidence, ops=_both(evidence, case.number, run=other.end.run)), _subject(case), case.end.at, "client"
+    )
+
+
+def by_a_former_run(evidence: Evidence, chance: Random) -> Planted | None:
+    """The run of the attempt that was taken away had come to its end, and its outcome was stored when the next one was under way."""
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: (
+            _completed(case)
+            and len(case.starts) == len(case.holds) == 2
+            and case.starts[0].ended is None
+            and case.starts[0].started < case.holds[1].claimed - 0.3
+        ),
+    )
+    if case is None or case.end is None:
+        return None
+    first = case.starts[0]
+    marks = (*evidence.marks, Mark("end", case.number, first.token, first.pid, first.started + 0.001))
+    ops = _both(evidence, case.number, run=first.token)
+    return Planted(replace(evidence, marks=marks, ops=ops), _subject(case), case.end.at, "client")
+
+
+def without_raising(evidence: Evidence, chance: Random) -> Planted | None:
+    case = _pick(evidence, chance, lambda case: case.end is not None and case.end.error_kind == "raised")
+    if case is None:
+        return None
+    marks = tuple(mark for mark in evidence.marks if not (mark.number == case.number and mark.word == "raise"))
+    return Planted(replace(evidence, marks=marks), _subject(case), case.starts[0].started, "witness")
+
+
+def quarantined_for_nothing(evidence: Evidence, chance: Random) -> Planted | None:
+    """A harmless task that no fault has hit."""
+    impact = Impact.of(Docket.of(evidence))
+    case = _pick(evidence, chance, lambda case: _completed(case) and impact.hits(case) == 0)
+    if case is None or case.end is None:
+        return None
+    ops = _both(evidence, case.number, status="FAILED", error_kind="quarantined", value="")
+    moves = tuple(
+        replace(move, move="give_up", why="quarantined")
+        if isinstance(move, TaskMove) and move.task_id == case.ids[0] and move.move == "succeed"
+        else move
+        for move in evidence.moves
+    )
+    return Planted(replace(evidence, ops=ops, moves=moves), _subject(case), case.end.at, "client")
+
+
+def started_for_nothing(evidence: Evidence, chance: Random) -> Planted | None:
+    """More often than all faults together explain, one after another."""
+    case = _pick(
+        evidence, chance, lambda case: _completed(case) and case.terms.max_attempts != 1 and len(case.starts) == 1
+    )
+    if case is None:
+        return None
+    last = case.starts[-1].ended or 0.0
+    explained = sum(
+        1 + int(((it.undone_at or 0) - (it.applied_at or 0)) / 3 if it.undone_at else 0) for it in evidence.strikes
+    )
+    marks = []
+    for n in range(1, explained + 2):
+        at = last + n / 100
+        marks += [
+            Mark("start", case.number, f"{n:016x}", 77, at),
+            Mark("end", case.number, f"{n:016x}", 77, at + 0.001),
+        ]
+    return Planted(replace(evidence, marks=(*evidence.marks, *marks)), _subject(case), last + 0.01, "witness")
+
+
+def started_while_running(evidence: Evidence, chance: Random) -> Planted | None:
+    """The attempt that a kill took away did not end there: it came to its end when the next one was well under way."""
+    case = _pick(
+        evidence, chance, lambda case: len(case.starts) == 2 and case.starts[0].ended is None and _lasts(case) > 0.09
+    )
+    if case is None:
+        return None
+    first, second = case.starts
+    at = second.started + 0.08
+    marks = (*evidence.marks, Mark("end", case.number, first.token, first.pid, at))
+    return Planted(replace(evidence, marks=marks), _subject(case), at, "witness")
+
+
+def _lasts(case: Case) -> float:
+    run = case.starts[-1]
+    return (run.ended or run.started) - run.started
+
+
+def twice_though_once(evidence: Evidence, chance: Random) -> Planted | None:
+    """A task that must never start twice, and whose worker was killed, is started again."""
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: case.kind == "once" and case.end is not None and case.end.error_kind == "worker_lost",
+    )
+    if case is None or case.end is None or len(case.starts) != 1:
+        return None
+    at = case.starts[0].started + 0.5
+    marks = Mark("start", case.number, "e" * 16, 77, at), Mark("end", case.number, "e" * 16, 77, at + 0.1)
+    return Planted(replace(evidence, marks=(*evidence.marks, *marks)), _subject(case), at, "witness")
+
+
+def lost_while_queued(evidence: Evidence, chance: Random) -> Planted | None:
+    """A move that the table does not have from there."""
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: len(case.moves) > 1 and case.moves[0].move == "submit" and case.moves[1].move == "claim",
+    )
+    if case is None:
+        return None
+    first = case.moves[0]
+    wrong = replace(first, move="crash", why="crashed", at=(first.at + case.moves[1].at) / 2)
+    return Planted(replace(evidence, moves=_insert(evidence.moves, wrong)), _subject(case), wrong.at, "record")
+
+
+def settled_by_a_former_attempt(evidence: Evidence, chance: Random) -> Planted | None:
+    case = _pick(evidence, chance, lambda case: _completed(case) and case.moves[-1].attempt > 1)
+    if case is None:
+        return None
+    last = case.moves[-1]
+    moves = tuple(replace(last, attempt=last.attempt - 1) if move is last else move for move in evidence.moves)
+    return Planted(replace(evidence, moves=moves), _subject(case), last.at, "record")
+
+
+def revived(evidence: Evidence, chance: Random) -> Planted | None:
+    """A client reads RUNNING after the end."""
+    case = _pick(evidence, chance, lambda case: len(case.ends) > 1)
+    if case is None:
+        return None
+    at = case.ends[0].op.at + 0.01
+    asked = Op("invoke", at, 10**9, "read", case.number, case.kind, task_id=case.ids[0])
+    answer = replace(asked, type="ok", at=at + 0.002, status="RUNNING")
+    return Planted(replace(evidence, ops=(*evidence.ops, asked, answer)), _subject(case), answer.at, "client")
+
+
+def _later(evidence: Evidence, case: Case, since: float, by_s: float) -> Evidence:
+    """Everything of the task from that moment on comes later, and so does the end of the run."""
+
+    def moved(at: float) -> float:
+        return at + by_s if at >= since else at
+
+    ops = tuple(
+        replace(op, at=op.at + by_s)
+        if op.action == "final"
+        else replace(op, at=moved(op.at))
+        if op.number == case.number and op.action == "read"
+        else op
+        for op in evidence.ops
+    )
+    marks = tuple(replace(mark, at=moved(mark.at)) if mark.number == case.number else mark for mark in evidence.marks)
+    moves = [
+        replace(move, at=moved(move.at)) if isinstance(move, TaskMove) and move.task_id == case.ids[0] else move
+        for move in evidence.moves
+    ]
+    settled_at = (evidence.settled_at or evidence.ended) + by_s
+    return replace(
+        evidence,
+        ops=ops,
+        marks=marks,
+        moves=tuple(sorted(moves, key=lambda move: move.at)),
+        settled_at=settled_at,
+        finished=evidence.finished + by_s + 1,
+    )
+
+
+def noticed_late(evidence: Evidence, chance: Random) -> Planted | None:
+    """The death of its worker was told to the store four seconds late."""
+    impact = Impact.of(Docket.of(evidence))
+    cases = impact.docket.cases
+    found = [
+        (cases[hold.number], hold.released)
+        for strike, holds in impact.struck
+        for hold in holds
+        if hold.by == "lose_worker"
+        and hold.released
+        and len(cases[hold.number].starts) == 2
+        and cases[hold.number].acknowledged
+    ]
+    found = [(case, at) for case, at in found if case.starts[0].ended is None and impact.hits(case) == 1]
+    if not found:
+        return None
+    case, at = chance.choice(found)
+    return Planted(_later(evidence, case, at - 0.001, 4.0), _subject(case), at + 4.0, "record")
+
+
+def ended_too_late(evidence: Evidence, chance: Random) -> Planted | None:
+    """Its end was first read long after the faults were over."""
+    case = _pick(evidence, chance, _completed)
+    if case is None or evidence.settled_at is None:
+        return None
+    at = evidence.ended + evidence.experiment.settle_s + 3
+    ops = tuple(
+        replace(op, at=at + (1 if op.action == "final" else 0))
+        if op.number == case.number and op.action != "submit" and op.status == "COMPLETED"
+        else op
+        for op in evidence.ops
+    )
+    changed = replace(evidence, ops=ops, settled_at=at, finished=at + 2)
+    return Planted(changed, _subject(case), at, "client")
+
+
+def never_settled(evidence: Evidence, chance: Random) -> Planted | None:
+    return Planted(replace(evidence, settled_at=None), "the run")
+
+
+def starved(evidence: Evidence, chance: Random) -> Planted | None:
+    """One of the first tasks is started twenty seconds after its turn."""
+    case = _pick(evidence, chance, lambda case: _completed(case) and len(case.starts) == 1 and len(case.moves) == 3)
+    if case is None or case.number > 10:
+        return None
+    since = case.moves[1].at
+    return Planted(
+        _later(evidence, case, since - 0.0001, 20.0), _subject(case), case.starts[0].started + 20.0, "witness"
+    )
+
+
+def not_quarantined(evidence: Evidence, chance: Random) -> Planted | None:
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: case.kind == "poison" and case.end is not None and case.end.error_kind == "quarantined",
+    )
+    if case is None or case.end is None:
+        return None
+    return Planted(
+        replace(evidence, ops=_both(evidence, case.number, error_kind="crashed")), _subject(case), case.end.at, "client"
+    )
+
+
+def missing_worker(evidence: Evidence, chance: Random) -> Planted | None:
+    after = evidence.after
+    assert after is not None
+    workers = after.tree.find("root/workers")
+    assert workers is not None
+    lame = replace(workers, children=workers.children[1:])
+    tree = replace(after.tree, children=tuple(lame if child is workers else child for child in after.tree.children))
+    return Planted(replace(evidence, after=replace(after, tree=tree)), workers.children[0].path)
+
+
+def two_of_one_name(evidence: Evidence, chance: Random) -> Planted | None:
+    after = evidence.after
+    assert after is not None
+    twin = replace(after.tree.children[0], pid=4242)
+    tree = replace(after.tree, children=(*after.tree.children, twin))
+    return Planted(replace(evidence, after=replace(after, tree=tree)), twin.path)
+
+
+def gave_up(evidence: Evidence, chance: Random) -> Planted | None:
+    """More restarts than a supervisor's budget has."""
+    at = evidence.ended - 0.1
+    move = ChildMove(at, WALL + at, "supervisor.gave_up", "root/workers", 1, 6, "too many restarts")
+    return Planted(replace(evidence, moves=_insert(evidence.moves, move)), "root/workers", at, "record")
+
+
+def _after(**grown: int) -> Plant:
+    def plant(evidence: Evidence, chance: Random) -> Planted | None:
+        assert evidence.after is not None
+        return Planted(replace(evidence, after=replace(evidence.after, **grown)), "root")
+
+    return plant
+
+
+def left_behind(evidence: Evidence, chance: Random) -> Planted | None:
+    return Planted(replace(evidence, orphans=("root/workers/worker-0/slot-1 (pid 4711)",)), "slot-1 (pid 4711)")
+
+
+@dataclass
+class Row:
+    """``invalid``: the invariants that a checker must call invalid, the first being the one that is meant; ``course``: of the evidence."""
+
+    plant: Plant
+    invalid: tuple[str, ...]
+    course: dict[str, Any]
+
+
+KILLS: dict[str, Any] = {"faults": ("kill worker",)}
+CALM: dict[str, Any] = {"strikes": 0}
+ROWS = {
+    "still queued at the end": Row(still_queued, ("no_lost", "liveness"), {}),
+    "gone at the end": Row(gone_at_the_end, ("no_lost",), {}),
+    "a run of a task that nobody submitted": Row(run_of_nobody, ("no_phantom",), {}),
+    "a run of a task that was refused": Row(run_after_refusal, ("no_phantom",), {}),
+    "the end of a task that nobody submitted": Row(end_of_nobody, ("no_phantom",), {}),
+    "two ids for one task": Row(two_ids, ("no_phantom",), {}),
+    "a second end in the record": Row(second_end, ("one_terminal", "legal_transitions"), {}),
+    "two states for readers": Row(two_states, ("one_terminal",), {}),
+    "record against client": Row(record_against_client, ("one_terminal",), {}),
+    "another outcome at the end": Row(overwritten, ("no_overwrite", "one_terminal"), {}),
+    "the value of another task": Row(mixed_up, ("value_correct",), {}),
+    "a value of a task that raises": Row(returned_instead_of_raising, ("value_correct",), {}),
+    "completed without an end": Row(without_an_end, ("terminal_is_true",), {}),
+    "completed by a run of another task": Row(by_another_run, ("terminal_is_true",), {}),
+    "completed by a former attempt": Row(by_a_former_run, ("terminal_is_true",), KILLS),
+    "raised without an exception": Row(without_raising, ("terminal_is_true",), {}),
+    "quarantined without a death": Row(
+        quarantined_for_nothing, ("terminal_is_true", "poison_contained"), {"strikes": 2}
+    ),
+    "started again without a fault": Row(started_for_nothing, ("bounded_reexec",), {}),
+    "two runs at once": Row(started_while_running, ("no_overlap",), KILLS),
+    "started twice, which it must not": Row(
+        twice_though_once, ("at_most_once",), {**KILLS, "mix": {"once": 3, "noop": 1}}
+    ),
+    "lost while it was queued": Row(lost_while_queued, ("legal_transitions",), {}),
+    "settled by a former attempt": Row(settled_by_a_former_attempt, ("legal_transitions",), {}),
+    "running after its end": Row(revived, ("legal_transitions",), {}),
+    "a death that is noticed late": Row(noticed_late, ("bounded_detection",), KILLS),
+    "an end that is read too late": Row(ended_too_late, ("liveness",), {}),
+    "a run that does not settle": Row(never_settled, ("liveness",), {}),
+    "a task that starves": Row(starved, ("fairness",), CALM),
+    "poison that is not quarantined": Row(not_quarantined, ("poison_contained",), {"mix": {"poison": 1, "noop": 5}}),
+    "harmless, and quarantined": Row(quarantined_for_nothing, ("poison_contained", "terminal_is_true"), CALM),
+    "a worker less": Row(missing_worker, ("tree_healthy",), {}),
+    "two of one name": Row(two_of_one_name, ("tree_healthy",), {}),
+    "a supervisor that gave up": Row(gave_up, ("tree_healthy",), {}),
+    "keys that stay": Row(_after(store_keys=100_000), ("memory",), {}),
+    "memory that stays": Row(_after(rss_bytes=4 << 30), ("memory",), {}),
+    "descriptors that stay": Row(_after(open_files=5_000), ("memory",), {}),
+    "a process left behind": Row(left_behind, ("no_orphans",), {}),
+}
+
+
+def moments(timeline: tuple[Moment, ...], source: str) -> list[float]:
+    """When that source spoke."""
+    return [moment.at for moment in timeline if moment.source == source]

@@ -158,8 +158,8 @@ def test_a_probe_of_chaos_toolkit_is_read_as_it_stands() -> None:
         ("range: [0, 500]", "range: [0]",
          "line 14: steady-state-hypothesis.probes[0].tolerance: 'range' is a list of two numbers, least and most"),
         ('pattern: "ok$"', 'pattern: "("',
-         "line 16: steady-state-hypothesis.probes[2].tolerance: 'pattern' is no regular expression: "
-         "missing ), unterminated subpattern at position 0"),
+         ("line 16: steady-state-hypothesis.probes[2].tolerance: 'pattern' is no regular expression: "
+         "missing ), unterminated subpattern at position 0")),
         ("type: tree, path: /workers", "type: tree", "line 17: steady-state-hypothesis.probes[3]: a probe of type 'tree' needs 'path'"),
         ("fault: kill", "fault: kil", "line 19: method[0].fault: 'kil' is none of kill, net.delay; did you mean kill?"),
         ("every: 5s, ", "", "line 19: method[0]: 'count' needs 'every': how far apart are they?"),
@@ -169,8 +169,8 @@ def test_a_probe_of_chaos_toolkit_is_read_as_it_stands() -> None:
         ("[no_lost,", "[no_los,", "line 23: expect.invariants[0]: 'no_los' is none of no_lost, no_overlap_beyond; did you mean no_lost?"),
         ("detect_p99", "detect_p98", None),
         ("kill_while_running", "kill_while_sleeping",
-         "line 25: expect.must_hit.kill_while_sleeping: say FAULT_while_running, FAULT_while_idle or FAULT_while_anything, "
-         "as kill_while_running: 8"),
+         ("line 25: expect.must_hit.kill_while_sleeping: say FAULT_while_running, FAULT_while_idle or FAULT_while_anything, "
+         "as kill_while_running: 8")),
         ("rollbacks: auto", "rollbacks: never", "line 27: rollbacks: 'never' is none of auto"),
     ],
 )  # fmt: skip

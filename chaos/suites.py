@@ -49,4 +49,4 @@ def load(name: str) -> Experiment:
 
 
 def _source(name: str) -> str:
-    return files("regrow.chaos").joinpath("suites", f"{name}.yaml").read_text()
+    return files("regrow.chaos").joinpath("experiments", f"{name}.yaml").read_text()

@@ -1,0 +1,58 @@
+"""Shell: ``regrow chaos list`` and ``regrow chaos check``."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from regrow.chaos.experiment import Experiment
+from regrow.chaos.schedule import length_s, plan
+from regrow.chaos.suites import load, suites
+from regrow.runtime.errors import ConfigError
+
+
+def register(chaos: App) -> None:
+    """Add these commands."""
+    chaos.command(show_suites, name="list")
+    chaos.command(check)
+
+
+def show_suites() -> None:
+    """The experiments that come with regrow, a line each."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("suite", "takes", "what it does"):
+        table.add_column(column, no_wrap=column != "what it does")
+    for name, experiment in suites().items():
+        table.add_row(name, f"about {_minutes(experiment)} min", experiment.description)
+    Console().print(table)
+    Console().print("\n'regrow chaos run SUITE' starts a tree of its own and runs one.", highlight=False)
+
+
+def check(file: Annotated[list[str], Parameter(negative=())]) -> int:
+    """Is this a valid experiment?  Tells every mistake with its line and key; exit code 0 only if there is none.
+
+    Parameters
+    ----------
+    file
+        YAML or JSON files, or names of suites
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    is_valid = True
+    for name in file:
+        try:
+            experiment = load(name)
+        except ConfigError as error:
+            is_valid = False
+            console.print(str(error), markup=False)
+        else:
+            faults = len(plan(experiment).steps)
+            console.print(
+                f"{name}: valid, {faults} fault{'s' * (faults != 1)}, about {_minutes(experiment)} min", markup=False
+            )
+    return 0 if is_valid else 1
+
+
+def _minutes(experiment: Experiment) -> str:
+    """How long its load and faults take; the settling comes on top, mostly some seconds."""
+    return f"{max(experiment.workload.duration_s, length_s(plan(experiment))) / 60:.1f}"

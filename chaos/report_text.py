@@ -1,0 +1,74 @@
+"""Core: a report as Markdown, for a pull request or a terminal without a browser."""
+
+from collections.abc import Iterator, Sequence
+
+from regrow.chaos.drawing import seconds
+from regrow.chaos.evidence import Judgement, Verdict
+from regrow.chaos.report import Report, headline
+from regrow.chaos.report_page import identity, moment, rows, told
+
+MARKS = {Verdict.VALID: "✓", Verdict.INVALID: "✗", Verdict.UNKNOWN: "?"}
+
+
+def text(report: Report) -> str:
+    """The whole of it."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    findings = report.findings
+    yield f"# {report.experiment.title}: {findings.verdict.value}"
+    yield f"\n{headline(report)}\n"
+    yield from (f"- {reason}" for reason in findings.reasons)
+    yield "\n## Invariants\n"
+    yield from _table(
+        ("", "invariant", "what it says", "looked at"),
+        [(MARKS[it.verdict], it.invariant, it.detail or it.promise, f"{it.checked:,}") for it in findings.judgements],
+    )
+    for judged in findings.judgements:
+        yield from _counter_examples(judged, report.began)
+    yield "\n## Recoveries\n"
+    yield from _table(
+        ("fault, noticed by, until", "n", "least", "p50", "p90", "p99", "most"),
+        [
+            (told(name), str(it.n), *(seconds(value) for value in (it.least, it.p50, it.p90, it.p99, it.most)))
+            for name, it in findings.distributions.items()
+        ],
+    )
+    yield "\n## Tasks\n"
+    yield from _table(
+        ("what", "tasks", ""), [(name, f"{count:,}", note) for name, count, note in rows(findings.accounting)]
+    )
+    yield "\n## Faults\n"
+    yield from _table(
+        ("#", "fault", "planned", "done", "undone", "to", "tasks hit", "what was done"),
+        [
+            (
+                str(it.step),
+                it.fault,
+                moment(it.planned_s),
+                "missed" if it.missed else moment(it.applied_s),
+                moment(it.undone_s),
+                it.who,
+                str(it.hits),
+                it.detail,
+            )
+            for it in report.faults
+        ],
+    )
+    yield f"\n## Run it again\n\n    {report.facts.command}\n"
+    yield from (f"- {name}: {value}" for name, value in identity(report))
+
+
+def _counter_examples(judged: Judgement, began: float) -> Iterator[str]:
+    for example in judged.counter_examples:
+        yield f"\n**{judged.invariant}**: {example.subject}: {example.why}\n"
+        yield from (f"    {it.at - began:10.3f} s  {it.source:8} {it.text}" for it in example.timeline)
+
+
+def _table(heads: Sequence[str], rows_: Sequence[Sequence[str]]) -> Iterator[str]:
+    if not rows_:
+        yield "none"
+        return
+    for row in (heads, ["---"] * len(heads), *rows_):
+        yield "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"

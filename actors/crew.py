@@ -5,7 +5,6 @@ It holds no policy: which task goes where, and what a death means, is decided in
 """
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from regrow.actors.packets import Ready
 from regrow.actors.slot_process import SlotProcess
 from regrow.actors.slots import Answers, Slots
 from regrow.runtime.actor import Context
+from regrow.runtime.clock import wall
 from regrow.runtime.errors import StartFailed
 from regrow.runtime.logs import log
 from regrow.runtime.loop import Timer
@@ -235,7 +235,7 @@ class Crew:
             death = msgspec.structs.replace(death, is_oom=True)
         log.info(Event.SLOT_DOWN, slot=number, slot_pid=process.pid, reason=death.reason)
         now, life = self._context.now(), self._lives[number]
-        if told := self._obituaries.of(number, life, process.pid, death.reason, now, time.time()):
+        if told := self._obituaries.of(number, life, process.pid, death.reason, now, wall()):
             self._context.tell(told)
         self.carry(self._slots.exited(number, unread, answers, death))
         self._show()

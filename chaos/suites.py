@@ -6,9 +6,10 @@ from typing import Final
 
 from regrow.chaos import faults
 from regrow.chaos.checker import INVARIANTS
+from regrow.chaos.document import Mistakes
 from regrow.chaos.experiment import Experiment
 from regrow.chaos.kinds import KINDS
-from regrow.chaos.reading import Mistakes, Vocabulary, read
+from regrow.chaos.reading import Vocabulary, read
 from regrow.runtime.errors import ConfigError
 
 WORDS: Final = Vocabulary(faults.FAULTS, faults.parse, tuple(KINDS), tuple(INVARIANTS))

@@ -1,7 +1,6 @@
 """Shell: the routes of the record: what happens, as it happens, faults on purpose among it, and the story of one task."""
 
 import socket
-import time
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from regrow.gateway.openapi import gives, takes
 from regrow.gateway.problems import ApiError
 from regrow.gateway.request import said, service_of
 from regrow.gateway.tales import tell
+from regrow.runtime.clock import wall
 
 router = APIRouter(prefix="/v1", tags=["v1"])
 NOT_ALLOWED: Final = "faults are injected into trees that are there for it only: start this one with --allow-chaos (REGROW_ALLOW_CHAOS=1)"
@@ -59,7 +59,7 @@ async def fault(request: Request) -> Response:
     if not service.settings.allow_chaos:
         raise ApiError("chaos_not_allowed", NOT_ALLOWED)
     asked = await said(request, schemas.Fault)
-    at = time.time() if asked.at is None else asked.at
+    at = wall() if asked.at is None else asked.at
     event = FaultEvent(at, asked.fault, asked.target, asked.phase, asked.detail, socket.gethostname())
     return body.answer(request, views.Noted(str(await service.events.annals.add(event))))
 

@@ -6,7 +6,9 @@
     journal.jsonl                  the nemesis's own
     history.jsonl witness/*.jsonl events.jsonl samples.jsonl      the sources, written while things happen
     census.json evidence.json      what else is known, when all is over
+    facts.json                     where, when and by which command it was made
     findings.json                  what the checker says
+    report.html report.md report.json
     baseline/                      the same of its fault-free twin
     tree.log                       of an own tree
 """
@@ -20,6 +22,9 @@ from regrow.chaos.evidence import Evidence, Findings, Sample
 from regrow.chaos.experiment import Experiment, Plan
 from regrow.chaos.history import Mark, Move, Op
 from regrow.chaos.lines import Damaged, read_lines
+from regrow.chaos.report import Report, RunFacts
+from regrow.chaos.report_page import page
+from regrow.chaos.report_text import text
 from regrow.runtime.errors import ConfigError
 
 T = TypeVar("T")
@@ -56,6 +61,20 @@ class Dossier:
         """All of it that is in no other file."""
         self._write("census.json", {"before": evidence.before, "after": evidence.after})
         self._write("evidence.json", msgspec.structs.replace(evidence, ops=(), marks=(), moves=()))
+
+    def keep_facts(self, facts: RunFacts) -> None:
+        """Where and when it is made."""
+        self._write("facts.json", facts)
+
+    def facts(self) -> RunFacts:
+        """Where and when it was made.  Raises ConfigError, Damaged."""
+        return self._read("facts.json", RunFacts)
+
+    def keep_report(self, report: Report) -> None:
+        """In all its forms."""
+        (self.path / "report.html").write_text(page(report))
+        (self.path / "report.md").write_text(text(report))
+        self._write("report.json", report)
 
     def keep_findings(self, findings: Findings) -> None:
         """What was found."""

@@ -58,7 +58,9 @@ class Narrator:
         """The verdict, and where the rest is."""
         for line in verdict_lines(trial.findings, trial.evidence.stopped_because):
             self._console.print(line)
-        self._console.print(f"evidence: {escape(str(trial.dossier))}")
+        self._console.print(
+            f"report: {escape(str(trial.dossier / 'report.html'))}  (and report.md, report.json, the evidence beside it)"
+        )
 
     def _line(self, text: str) -> None:
         self._console.print(f"{time.monotonic() - self._began:6.1f} s  {text}")

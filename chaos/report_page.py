@@ -1,6 +1,6 @@
 """Core: a report as one HTML page that needs no network: styles and pictures are in it, and it follows the reader's light or dark."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -12,13 +12,17 @@ from regrow.chaos.evidence import Accounting, Distribution
 from regrow.chaos.report import Report, headline
 
 MOST_PICTURES: Final = 8
-UNTIL: Final = {
-    "detected": "it was noticed",
-    "queued": "its task was QUEUED",
-    "running": "it was RUNNING elsewhere",
-    "finished": "it had ended",
-    "rerun": "from QUEUED to RUNNING",
-}
+STAGES: Final = {
+    "detected": "until it was noticed",
+    "queued": "until its task was QUEUED",
+    "since-beat-detected": "from its last beat until it was noticed",
+    "since-beat-queued": "from its last beat until its task was QUEUED",
+    "queued-running": "from QUEUED until RUNNING",
+    "running": "until its task ran again",
+    "finished": "until its task had ended",
+    "capacity": "until every worker was back",
+    "service": "until the canary was tolerable",
+}  # as they follow each other
 
 
 def page(report: Report) -> str:
@@ -31,7 +35,7 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
     )
     findings = report.findings
-    distributions = [(told(name), it) for name, it in findings.distributions.items()]
+    distributions = ordered(findings.distributions)
     return environment.get_template("report.html.j2").render(
         report=report,
         verdict=findings.verdict.value,
@@ -59,9 +63,19 @@ def moment(at_s: float | None) -> str:
 def told(name: str) -> str:
     """A distribution's name in words: ``kill/sentinel/queued``."""
     fault, path, stage = name.split("/", 2)
-    since, _, until = stage.rpartition(":")
-    start = " (from the last beat)" if since else ""
-    return f"{fault}, by {path}: until {UNTIL.get(until, until)}{start}"
+    by = "" if path in ("all", "other") else f", noticed by {path}"
+    return f"{'all faults' if fault == 'all' else fault}{by}: {STAGES.get(stage, stage)}"
+
+
+def ordered(distributions: Mapping[str, Distribution]) -> list[tuple[str, Distribution]]:
+    """By fault and path, and in the order in which things happen; what all faults have together comes first."""
+    places = {stage: place for place, stage in enumerate(STAGES)}
+
+    def place(name: str) -> tuple[bool, str, str, int]:
+        fault, path, stage = name.split("/", 2)
+        return fault != "all", fault, path, places.get(stage, len(places))
+
+    return [(told(name), distributions[name]) for name in sorted(distributions, key=place)]
 
 
 def rows(it: Accounting) -> Iterator[tuple[str, int, str]]:
@@ -123,7 +137,7 @@ def _wait_s(since: float, until: float | None) -> float | None:
 
 def _worth_drawing(distributions: list[tuple[str, Distribution]]) -> list[tuple[str, Distribution]]:
     """The ones that say most: those with several values, the largest first."""
-    several = [it for it in distributions if it[1].n >= 3 and it[1].most > it[1].least]
+    several = [it for it in distributions if it[1].n >= 3 and it[1].most > it[1].least and not it[0].startswith("all")]
     return sorted(several, key=lambda it: -it[1].n)[:MOST_PICTURES]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from regrow.chaos.drawing import seconds
 from regrow.chaos.evidence import Judgement, Verdict
 from regrow.chaos.report import Report, headline
-from regrow.chaos.report_page import identity, moment, rows, told
+from regrow.chaos.report_page import identity, moment, ordered, rows
 
 MARKS = {Verdict.VALID: "✓", Verdict.INVALID: "✗", Verdict.UNKNOWN: "?"}
 
@@ -29,10 +29,10 @@ def _lines(report: Report) -> Iterator[str]:
         yield from _counter_examples(judged, report.began)
     yield "\n## Recoveries\n"
     yield from _table(
-        ("fault, noticed by, until", "n", "least", "p50", "p90", "p99", "most"),
+        ("fault", "n", "least", "p50", "p90", "p99", "most"),
         [
-            (told(name), str(it.n), *(seconds(value) for value in (it.least, it.p50, it.p90, it.p99, it.most)))
-            for name, it in findings.distributions.items()
+            (name, str(it.n), *(seconds(value) for value in (it.least, it.p50, it.p90, it.p99, it.most)))
+            for name, it in ordered(findings.distributions)
         ],
     )
     yield "\n## Tasks\n"

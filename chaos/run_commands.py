@@ -1,5 +1,6 @@
 """Shell: ``regrow chaos run``."""
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -61,7 +62,8 @@ def run(
             tell_plan(console, meant, plan(meant))
             return 0
         narrator = Narrator(console, meant)
-        trial = perform(meant, out or directory(meant), narrator, url=url, has_twin=baseline)
+        command = shlex.join(["regrow", "chaos", "run", experiment, "--seed", str(meant.seed)])
+        trial = perform(meant, out or directory(meant), narrator, command=command, url=url, has_twin=baseline)
         narrator.conclude(trial)
     except KeyboardInterrupt:
         return _aborted("interrupted; everything was undone")

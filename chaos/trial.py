@@ -22,9 +22,11 @@ from regrow.chaos.evidence import Evidence, Findings, Verdict
 from regrow.chaos.experiment import Experiment, Hypothesis, Plan, StopWhen
 from regrow.chaos.nemesis import Nemesis
 from regrow.chaos.progress import Entered, Observer, Phase, Undone, Word
+from regrow.chaos.report import compose
 from regrow.chaos.runner import Run, Unfit
 from regrow.chaos.schedule import plan
 from regrow.chaos.stage import Stage, attached, own
+from regrow.chaos.surroundings import facts
 
 
 class Code(IntEnum):
@@ -54,13 +56,19 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 CODES: Final = {Verdict.VALID: Code.VALID, Verdict.INVALID: Code.INVALID, Verdict.UNKNOWN: Code.UNKNOWN}
 
 
-def perform(experiment: Experiment, out: Path, observer: Observer, *, url: str = "", has_twin: bool = True) -> Trial:
-    """All of it.  Raises what keeps it from being done: ConfigError, Unfit, NotAllowed, ProgramFailed, KeyboardInterrupt."""
+def perform(
+    experiment: Experiment, out: Path, observer: Observer, *, command: str = "", url: str = "", has_twin: bool = True
+) -> Trial:
+    """All of it.  ``command``: which does it again.
+
+    Raises what keeps it from being done: ConfigError, Unfit, NotAllowed, ProgramFailed, KeyboardInterrupt.
+    """
     planned = plan(experiment)
     observer = _one_at_a_time(observer)
     twin = None
     with Interruptions() as interruptions:
         dossier = Dossier.new(out, experiment, planned)
+        dossier.keep_facts(facts(command, experiment.configuration, url))
         if has_twin:
             observer(Entered(Phase.BASELINE, time.monotonic(), experiment.workload.duration_s))
             calm = without_faults(experiment)
@@ -70,8 +78,20 @@ def perform(experiment: Experiment, out: Path, observer: Observer, *, url: str =
                 raise Unfit(f"{twin.stopped_because}, in the run without faults: none was made")
         evidence = _run(_Act(experiment, planned, dossier, observer), url, planned, interruptions)
     observer(Entered(Phase.CHECK, time.monotonic()))
+    return _judged(dossier, evidence, twin)
+
+
+def judge(path: Path) -> Trial:
+    """A run that was made before, judged again from its files.  Raises ConfigError, Damaged."""
+    dossier = Dossier(path.absolute())
+    has_twin = (dossier.baseline().path / "evidence.json").exists()
+    return _judged(dossier, dossier.evidence(), dossier.baseline().evidence() if has_twin else None)
+
+
+def _judged(dossier: Dossier, evidence: Evidence, twin: Evidence | None) -> Trial:
     findings = check(evidence)
     dossier.keep_findings(findings)
+    dossier.keep_report(compose(evidence, findings, dossier.facts(), twin))
     return Trial(evidence, findings, dossier.path, twin)
 
 

@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from regrow.chaos import journal
 from regrow.chaos.evidence import Verdict
 from regrow.chaos.history import TaskMove
+from regrow.chaos.report import Report, headline
 from support.chaos import ChaosRun, broken, run
 from support.cluster import is_alive, running
+from support.command import regrow
 from support.waiting import wait_until
 
 KILL = """
@@ -122,6 +125,23 @@ def test_a_killed_worker_costs_nothing_and_three_sources_agree(tmp_path: Path) -
     assert evidence.record_is_whole
     assert evidence.orphans == ()
     assert all(judged.verdict is not Verdict.INVALID for judged in ended.dossier.findings().judgements)
+    assert_reported(ended)
+
+
+def assert_reported(ended: ChaosRun) -> None:
+    """In three forms that say the same, and again the same when they are asked for once more."""
+    told = msgspec.json.decode((ended.dossier.path / "report.json").read_bytes(), type=Report)
+    page, text = ((ended.dossier.path / name).read_text() for name in ("report.html", "report.md"))
+    assert told.findings == ended.dossier.findings()
+    assert told.facts.command.endswith("experiment.yaml --seed 5")
+    assert f"# One worker dies: {told.findings.verdict}" in text
+    assert headline(told) in page
+    assert str(ended.dossier.path / "report.html") in ended.text
+
+    (ended.dossier.path / "report.html").unlink()
+    again = regrow("chaos", "report", str(ended.dossier.path))
+    assert again.returncode == ended.code()
+    assert (ended.dossier.path / "report.html").read_text() == page
 
 
 def test_where_the_steady_state_is_not_there_nothing_is_done(tmp_path: Path) -> None:

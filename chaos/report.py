@@ -10,7 +10,7 @@ import msgspec
 
 from regrow.chaos.course import Bucket, Cost, bucket_s, buckets, cost
 from regrow.chaos.evidence import Census, Evidence, Findings, Sample, Strike, Verdict
-from regrow.chaos.experiment import Experiment, Probe
+from regrow.chaos.experiment import Experiment, Probe, Tolerance
 from regrow.chaos.history import ChildMove
 from regrow.runtime.tree import TreeNode
 
@@ -188,7 +188,6 @@ def _probe_lines(evidence: Evidence) -> tuple[ProbeLine, ...]:
 
 
 def _probe_line(probe: Probe, looks: Sequence[Sample], began: float) -> ProbeLine:
-    tolerance = probe.tolerance
     last = {look.phase: look for look in looks}
     course = tuple(
         (look.at - began, look.value if isinstance(look.value, int | float) else None, look.is_tolerable)
@@ -196,13 +195,27 @@ def _probe_line(probe: Probe, looks: Sequence[Sample], began: float) -> ProbeLin
     )
     return ProbeLine(
         probe.name,
-        f"{tolerance.target} {tolerance.kind} {tolerance.value}",
+        _words(probe.tolerance),
         len(looks),
         sum(not look.is_tolerable for look in looks),
         _shown(last.get("before")),
         _shown(last.get("after")),
         course,
     )
+
+
+def _words(tolerance: Tolerance) -> str:
+    """What is tolerable, in words."""
+    value = tolerance.value
+    match tolerance.kind:
+        case "range":
+            return f"{tolerance.target} from {value[0]:g} to {value[1]:g}"
+        case "any_of":
+            return f"{tolerance.target} one of {', '.join(map(str, value))}"
+        case "min" | "max":
+            return f"{tolerance.target} at {'least' if tolerance.kind == 'min' else 'most'} {value:g}"
+        case _:
+            return f"{tolerance.target} {'like ' if tolerance.kind == 'regex' else ''}{value}"
 
 
 def _shown(look: Sample | None) -> str:

@@ -64,7 +64,8 @@ class FaultEvent(msgspec.Struct, frozen=True, tag_field="kind", tag="fault"):
 
 
 Event = TaskEvent | ChildEvent | FaultEvent
-_decode_moves = msgspec.msgpack.Decoder(list[tuple[str, str, int, str, str]]).decode
+Moves = list[tuple[str, str, int, str, str]]  # the fields of TaskEvents behind ``at``
+_decode_moves = msgspec.msgpack.Decoder(list[str | int]).decode
 _decode_event = msgspec.json.Decoder(ChildEvent | FaultEvent).decode
 encode_event = msgspec.json.Encoder().encode
 
@@ -111,11 +112,15 @@ class Entry(NamedTuple):
         """What it tells; nothing where it is of a kind that this version does not know."""
         try:
             if b"moves" in self.fields:
-                at = self.end.ms / 1000
-                return [TaskEvent(at, *move) for move in _decode_moves(self.fields[b"moves"])]
+                return self._moves(self.fields[b"moves"])
             return [_decode_event(self.fields[b"event"])]
-        except (KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+        except (KeyError, ValueError, msgspec.MsgspecError):
             return []
+
+    def _moves(self, blob: bytes) -> list[Event]:
+        at, value = self.end.ms / 1000, iter(_decode_moves(blob))
+        moves = msgspec.convert(list(zip(value, value, value, value, value, strict=True)), Moves)
+        return [TaskEvent(at, *move) for move in moves]
 
     def may_tell_of(self, text: str) -> bool:
         """Whether its bytes have the text in them: quickly seen, before it is decoded."""

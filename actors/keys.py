@@ -40,17 +40,19 @@ So the sum over ``open`` is that of the other three (the queue without its ghost
 All keys but ``function:<uuid>`` share one hash tag, so each script stays in one slot and is one atomic move.
 
 Fields of a task: ``status function digest params size sum limit submitted attempt body seal`` from the submit, and where there is
-any ``terms`` (its function's) ``limits expires deadline``; ``owner worker started inherited`` from the newest claim
-(``inherited`` is 1 where an heir took the task over, 2 where a search put it back); ``deaths lost ooms retried printed last
-history`` from settlements; ``finished kind value check failure`` from the end, which also drops ``params`` (a dead letter's
-stay) and sets the expiry. ``sum`` and ``check`` are the CRC-32 of ``params`` and ``value``, ``seal`` a digest of what no move
-changes (see moves.lua). Times are Unix milliseconds of the store; ``history`` is a msgpack list of ``[number, worker, started,
-ended, outcome]`` of the attempts that are over; the one in hand is ``attempt worker started``.
+any ``terms`` (its function's) ``limits expires deadline``; ``owner worker started`` from the newest claim; ``inherited``: 1 where
+an heir took that attempt over, 2 where a search put it back, else 0 or not there; ``deaths lost ooms retried printed last kind
+history`` from what failed; ``finished``, with ``value check`` or ``failure``, from the end, which also empties ``params`` (a dead
+letter's stay) and sets the expiry. ``sum`` and ``check`` are the CRC-32 of ``params`` and ``value``, ``seal`` a digest of what no
+move changes (see moves.lua). Times are Unix milliseconds of the store; ``history`` is a msgpack list of ``[number, worker,
+started, ended, outcome]`` of the attempts that failed; the one in hand, or that the task was completed by, is ``attempt worker
+started``. Redis keeps a hash whose fields have at most 64 bytes each in half the room, and is quicker with it: what we choose is
+no longer.
 
-An entry of ``events`` has ``kind`` "task" and ``moves``, a msgpack list of ``[task id, move, attempt, worker, why]`` that one
-script made (its id is the store's time); or ``kind`` "child" and ``event``, a ChildEvent in JSON; or ``kind`` "fault" and
-``event``, a FaultEvent in JSON. ``why`` is a settlement's kind, and with "inherit" the dispatcher that had been silent; "submit"
-has attempt 0 and no worker. About the last 10,000 entries are kept.
+An entry of ``events`` has ``kind`` "task" and ``moves``, a msgpack list of what one script made, five values for each move:
+task id, move, attempt, worker, why (the entry's id is the store's time); or ``kind`` "child" and ``event``, a ChildEvent in
+JSON; or ``kind`` "fault" and ``event``, a FaultEvent in JSON. ``why`` is a settlement's kind, and with "inherit" the dispatcher
+that had been silent; "submit" has attempt 0 and no worker. About the last 10,000 entries are kept.
 
 An idempotency key is kept nowhere: its task's id is made from it, so it lives as long as the record. ``body`` is a digest of
 function, parameters and max_attempts, by which a repeated submit is told from another one under the same key; it is empty

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from regrow.actors.records import Share
+from regrow.actors.claims import Share
 from regrow.actors.task import Digest, TaskId, WorkerId
 from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS, Hello, Mode, Pressure, TaskToRun
 

@@ -11,7 +11,7 @@ from zlib import crc32
 import msgspec
 
 from regrow.actors.limits import Limits
-from regrow.actors.records import DispatcherRecord
+from regrow.actors.records import COMPLETED, DispatcherRecord
 from regrow.actors.task import Attempt, Failure, FailureKind, FunctionId, State, TaskId, TaskRecord, WorkerRecord
 
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
@@ -72,9 +72,9 @@ def _task(task_id: TaskId, reply: Sequence[bytes | None]) -> TaskRecord:
     function, status, submitted, finished, history, attempt, worker, started, kind, *result = reply
     value, check, failure, printed = result or (None, None, None, None)
     attempts = [Attempt(n, who, begun / 1000, ended / 1000, how) for n, who, begun, ended, how in _past(history)]
-    if status == b"RUNNING" and worker is not None and started is not None and attempt is not None:
-        attempts.append(Attempt(int(attempt), worker.decode(), int(started) / 1000))
-    if value is not None and check is not None and crc32(value) != int(check):
+    if status in (b"RUNNING", b"COMPLETED") and worker is not None and started is not None and attempt is not None:
+        attempts.append(_newest(int(attempt), worker.decode(), int(started) / 1000, finished))
+    if value is not None and check and crc32(value) != int(check):
         return _damaged(task_id, "the value is not the one that was stored", tuple(attempts))
     known_failure = _failure(failure, kind)
     if result and {b"COMPLETED": value, b"FAILED": known_failure}.get(_some(status), b"") is None:
@@ -90,6 +90,13 @@ def _task(task_id: TaskId, reply: Sequence[bytes | None]) -> TaskRecord:
         failure=known_failure,
         printed=printed,
     )
+
+
+def _newest(number: int, worker: str, started_at: float, finished: bytes | None) -> Attempt:
+    """One that is no failure: it runs, or its task has ended with it."""
+    if finished is None:
+        return Attempt(number, worker, started_at)
+    return Attempt(number, worker, started_at, int(finished) / 1000, COMPLETED)
 
 
 def _damaged(task_id: TaskId, what: str, attempts: tuple[Attempt, ...] = ()) -> TaskRecord:

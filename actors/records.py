@@ -6,16 +6,14 @@ Nothing here talks to a server: functions make argument lists, and values from r
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final, TypeVar
 
 import msgspec
 
-from regrow.actors.limits import NO_LIMITS, NO_OPTIONS, NO_TERMS, Limits, Options, Terms
+from regrow.actors.limits import NO_OPTIONS, NO_TERMS, Options
 from regrow.actors.suspects import Signs, signs_of
 from regrow.actors.task import (
     MAX_LOST_WORKERS,
-    Claimed,
     Digest,
     Drop,
     Failure,
@@ -39,21 +37,6 @@ COMPLETED: Final = "completed"  # an attempt's outcome that is no failure
 Reply = Sequence[bytes | int]
 Argument = str | bytes | int | float
 T = TypeVar("T")
-
-
-class Share(msgspec.Struct, frozen=True):
-    """What one worker can take: ``free`` tasks whatever they are, then known ones worth ``ahead_s`` seconds in sum."""
-
-    worker: WorkerId
-    free: int
-    ahead_s: float
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """Tasks taken, in the order of the queue; ``left`` tasks are still queued."""
-
-    tasks: list[Claimed]
-    left: int
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -109,13 +92,10 @@ class DispatcherRecord(msgspec.Struct, frozen=True):
 
 
 encode_options = msgspec.msgpack.Encoder().encode
-_decode_terms = msgspec.msgpack.Decoder(Terms).decode
-_decode_limits = msgspec.msgpack.Decoder(Limits).decode
 encode_dispatcher = msgspec.msgpack.Encoder().encode
 encode_workers = msgspec.msgpack.Encoder().encode
 _encode_failure = msgspec.msgpack.Encoder().encode
 
-CLAIMED_VALUES: Final = 10  # that claim.lua answers per task
 SUBMIT_VERDICTS: Final = dict(enumerate(SubmitVerdict, 1))  # in the order of the numbers that submit.lua answers
 CANCEL_VERDICTS: Final = dict(enumerate(CancelVerdict, 1))  # and of cancel.lua
 SETTLE_VERDICTS: Final = {1: Verdict.STORED, 2: Verdict.REQUEUED, 3: Verdict.STALE, 4: Verdict.VANISHED}
@@ -172,64 +152,10 @@ def _seal_of(facts: Mapping[str, str | int | bytes]) -> str:
     return hashlib.sha1(sealed, usedforsecurity=False).hexdigest()[:8]
 
 
-def claim_arguments(
-    dispatcher: str,
-    claim_id: str,
-    shares: Sequence[Share],
-    expected_s: dict[Digest, float],
-    max_bytes: int,
-    retention_s: float,
-) -> list[Argument]:
-    """For claim.lua.  Run times go as whole microseconds, at least one."""
-    free = sum(share.free for share in shares)
-    may_go_ahead = bool(expected_s) and any(share.ahead_s > 0 for share in shares)
-    most = BATCH_TASKS if may_go_ahead else min(free, BATCH_TASKS)
-    arguments: list[Argument] = [dispatcher, claim_id, most, max_bytes, len(shares)]
-    for share in shares:
-        arguments += (share.worker, share.free, int(share.ahead_s * 1e6))
-    for digest, run_s in expected_s.items():
-        arguments += (digest, max(1, int(run_s * 1e6)))
-    arguments.append(int(retention_s * 1000))
-    return arguments
-
-
-def claim_of(reply: Reply) -> Claim:
-    """From claim.lua: tasks still queued, then CLAIMED_VALUES values per task."""
-    tasks = [_claimed(reply[at : at + CLAIMED_VALUES]) for at in range(1, len(reply), CLAIMED_VALUES)]
-    return Claim(tasks, int(reply[0]))
-
-
-def _claimed(values: Sequence[bytes | int]) -> Claimed:
-    task_id, attempt, worker, digest, params, checksum, limit, terms, limits, deadline_ms = values
-    return Claimed(
-        TaskId(_text(task_id)),
-        int(attempt),
-        WorkerId(_text(worker)),
-        Digest(_text(digest)),
-        _bytes(params),
-        checksum=int(checksum) if checksum else None,
-        may_run_again=limit != b"1",
-        limits=_limits(_bytes(terms), _bytes(limits)) if terms or limits else None,
-        deadline_s=int(deadline_ms) / 1000 if deadline_ms != b"" else None,
-    )
-
-
-@lru_cache(maxsize=1024)
-def _limits(terms: bytes, limits: bytes) -> Limits | None:
-    """The task's own limits over those of its function's terms; damaged ones are none."""
-    try:
-        base = _decode_terms(terms).limits if terms else NO_LIMITS
-        own = _decode_limits(limits) if limits else NO_LIMITS
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    found = own.over(base)
-    return None if found == NO_LIMITS else found
-
-
 def due_of(reply: Reply) -> tuple[int, float | None, list[FunctionId]]:
     """From due.lua: tasks queued, seconds until it is to be asked again (``None``: nothing waits), functions that are gone."""
     moved, next_ms, *gone = reply
-    return int(moved), None if int(next_ms) < 0 else int(next_ms) / 1000, [FunctionId(_text(name)) for name in gone]
+    return int(moved), None if int(next_ms) < 0 else int(next_ms) / 1000, [FunctionId(text_of(name)) for name in gone]
 
 
 def lease_of(
@@ -244,13 +170,13 @@ def lease_of(
     except UnicodeDecodeError:
         return None
     known = next((int(text) for text in (attempt, number) if text and text.isdigit()), 0)
-    return Held(TaskId(name), known, WorkerId(_text(worker or b"")), Digest(_text(digest or b"")))
+    return Held(TaskId(name), known, WorkerId(text_of(worker or b"")), Digest(text_of(digest or b"")))
 
 
 def pulse_of(reply: Reply) -> Pulse:
     """From beat.lua."""
     queued, due, vanished, missing, has_leases_back, *silent = reply
-    names = [_text(name) for name in silent]
+    names = [text_of(name) for name in silent]
     return Pulse(int(queued), names, signs_of(due, vanished, missing), bool(has_leases_back))
 
 
@@ -271,7 +197,7 @@ def held_of(reply: Reply) -> list[Held]:
     """From inherit.lua, without its first value: four values per lease."""
     values = iter(reply)
     return [
-        Held(TaskId(_text(task_id)), int(attempt), WorkerId(_text(worker)), Digest(_text(digest)))
+        Held(TaskId(text_of(task_id)), int(attempt), WorkerId(text_of(worker)), Digest(text_of(digest)))
         for task_id, attempt, worker, digest in zip(values, values, values, values, strict=True)
     ]
 
@@ -322,11 +248,11 @@ def _lost(worker: WorkerId) -> Failure:
     return Failure(FailureKind.WORKER_LOST, "WorkerLost", text)
 
 
-def _text(value: bytes | int) -> str:
+def text_of(value: bytes | int) -> str:
     """Damaged text stays text: it fits nothing that anybody knows, and that is how it is dealt with."""
-    return _bytes(value).decode(errors="replace")
+    return bytes_of(value).decode(errors="replace")
 
 
-def _bytes(value: bytes | int) -> bytes:
+def bytes_of(value: bytes | int) -> bytes:
     assert isinstance(value, bytes)
     return value

@@ -12,8 +12,9 @@ answered.
 
 import msgspec
 
+from regrow.actors.claims import Share
 from regrow.actors.events import Event
-from regrow.actors.records import Held, Share
+from regrow.actors.records import Held
 from regrow.actors.suspects import Close, Mended, Page, Signs, Suspects
 from regrow.actors.task import Claimed, Digest, Drop, Settlement, TaskId, Verdict, WorkerId
 from regrow.actors.wire import FromWorker, Run, ToWorker

@@ -21,10 +21,11 @@ import redis
 from redis.client import PubSub
 from redis.exceptions import NoScriptError, RedisError
 
-from regrow.actors import happenings, keys, records, suspects
+from regrow.actors import claims, happenings, keys, records, suspects
+from regrow.actors.claims import Claim, Share
 from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s, translated
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
-from regrow.actors.records import Argument, Claim, DispatcherRecord, Held, Pulse, Reply, Share
+from regrow.actors.records import Argument, DispatcherRecord, Held, Pulse, Reply
 from regrow.actors.scripts import BEAT, CLAIM, DUE, FENCE, INHERIT, MEND, RECORD, SCAN, SETTLE, Script
 from regrow.actors.suspects import Close, Mended, Page, Suspects
 from regrow.actors.task import RETENTION_S, Digest, Drop, Move, Settlement, TaskId, Verdict, WorkerRecord
@@ -86,8 +87,8 @@ class Store:
     ) -> Claim:
         """Take tasks from the queue for these workers, at most BATCH_TASKS and ``max_bytes`` of parameters, but one in any case."""
         names = (keys.QUEUE, keys.leases(dispatcher), keys.claim(dispatcher), keys.BEATS, keys.COUNTERS)
-        arguments = records.claim_arguments(dispatcher, claim_id, shares, expected_s, max_bytes, self._retention_s)
-        return records.claim_of(self._run(CLAIM, names, arguments))
+        arguments = claims.claim_arguments(dispatcher, claim_id, shares, expected_s, max_bytes, self._retention_s)
+        return claims.claim_of(self._run(CLAIM, names, arguments))
 
     def settle(self, dispatcher: str, settlements: list[Settlement]) -> list[Verdict]:
         """Write how attempts ended; verdicts in their order.  What is queued again stands at the front in that order too."""
@@ -102,11 +103,6 @@ class Store:
         """Function bytes by digest; ``None`` for those that are not there."""
         found = self._values("code", [("GET", keys.code(digest)) for digest in digests])
         return dict(zip(digests, found, strict=True))
-
-    def params(self, task_ids: list[TaskId]) -> dict[TaskId, bytes]:
-        """Parameters of tasks that have not ended."""
-        found = self._values("params", [("HGET", keys.task(task_id), "params") for task_id in task_ids])
-        return {task_id: params for task_id, params in zip(task_ids, found, strict=True) if params is not None}
 
     def leases(self, dispatcher: str) -> list[Held]:
         """What the dispatcher has under lease; a lease whose record has vanished has no worker and no digest."""

@@ -12,8 +12,9 @@
 -- moves   {regrow}:task:<id>   QUEUED -> RUNNING, attempt + 1, owner and worker set
 --                              QUEUED -> FAILED where its time is over, or its record is damaged
 -- notes   claim, and ends
--- answer  tasks still queued, then per task: id, attempt, worker, digest, parameters, CRC-32 of these, max_attempts,
---         the function's terms and the task's limits in msgpack, ms until its deadline ("" for what it does not have)
+-- answer  tasks still queued; a list of sorts; then per task: id, attempt, number of its sort, parameters, CRC-32 of these
+--         sort: worker, digest, max_attempts, the function's terms and the task's limits in msgpack, ms until the deadline
+--         ("" for what a task does not have)
 --
 -- Free places go first, in turn over the shares; then time ahead, in turn, as long as the task at the front is of a
 -- function whose time is known and fits.  The order of the queue is never changed: where its front fits nowhere, the claim ends.
@@ -25,19 +26,29 @@
 local queue, leases, memo, beats, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local dispatcher, claim_id = ARGV[1], ARGV[2]
 local most_tasks, most_bytes, share_count = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local answer = {0}
+local sorts, newest_sort = {}, {}
+local answer, answered = {0, sorts}, 2
 
 local retention = tonumber(ARGV[#ARGV])
 local now = now_ms()
 local now_text = string.format("%.0f", now) -- numbers are turned into text anew by each command
 local FACTS = {"owner", "worker", "params", unpack(SEALED)}
 
-local function add(id, attempt, worker, task)
-  local left = task.deadline and math.max(0, (number(task.deadline) or 0) - now) or ""
-  local n = #answer
-  answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4], answer[n + 5] = id, attempt, worker, task.digest, task.params or ""
-  answer[n + 6], answer[n + 7], answer[n + 8] = task.sum or "", task.limit or "", task.terms or ""
-  answer[n + 9], answer[n + 10] = task.limits or "", left
+-- What a task has in common with others of the claim is answered once: the number of its sort.
+local function sort_of(worker, digest, limit, terms, limits, deadline)
+  local left = deadline and math.max(0, (number(deadline) or 0) - now) or ""
+  local at = newest_sort[worker]
+  local last = at and sorts[at]
+  if last and last[2] == digest and last[3] == limit and last[4] == terms and last[5] == limits and last[6] == left then return at end
+  at = #sorts + 1
+  sorts[at], newest_sort[worker] = {worker, digest, limit, terms, limits, left}, at
+  return at
+end
+
+local function add(id, attempt, sort, params, sum)
+  local n = answered
+  answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4], answer[n + 5] = id, attempt, sort, params, sum
+  answered = n + 5
 end
 
 local function waiting()
@@ -64,7 +75,8 @@ if newest == claim_id then
   for id in string.gmatch(redis.call("HGET", memo, "tasks") or "", "%S+") do
     local task = fetch(TASK .. id, FACTS)
     if task.status == "RUNNING" and task.owner == dispatcher and is_whole(task) then
-      add(id, number(task.attempt), task.worker or "", task)
+      local sort = sort_of(task.worker or "", task.digest or "", task.limit or "", task.terms or "", task.limits or "", task.deadline)
+      add(id, number(task.attempt), sort, task.params or "", task.sum or "")
     end
   end
   answer[1] = waiting()
@@ -101,29 +113,16 @@ local function place(digest)
 end
 
 local MOST_SEEN = 10000 -- ids looked at in one call
-local bytes, seen, ghosts, vanished, is_full, taken, lease_pairs = 0, 0, 0, 0, false, {}, {}
+local LIGHT = 65536 -- bytes: where the task before had no more parameters, the next one's are read along with its other fields
+local bytes, seen, ghosts, vanished, is_full, read_along, taken, lease_pairs = 0, 0, 0, 0, false, "params", {}, {}
 
 -- Nobody has it, although it is said to run.
 local function is_unleased(id, key)
   return redis.call("HEXISTS", "{regrow}:leases:" .. (redis.call("HGET", key, "owner") or ""), id) == 0
 end
 
-local function take(id, key, task, share)
-  local attempt = task.attempt + 1
-  if #taken == 0 then redis.call("DEL", memo) end -- a first write that frees: the rest then passes at the memory limit too
-  redis.call("HSET", key, "status", MOVES.QUEUED.claim, "attempt", attempt, "owner", dispatcher, "worker", workers[share],
-    "started", now_text, "inherited", "0")
-  add(id, attempt, workers[share], task)
-  bytes = bytes + task.size
-  taken[#taken + 1] = id
-  note(id, "claim", attempt, workers[share], "")
-  lease_pairs[#lease_pairs + 1] = id
-  lease_pairs[#lease_pairs + 1] = attempt
-end
-
--- True: go on with the next one.
-local function consider(id)
-  local key = TASK .. id
+-- It is not to be run: it has ended, or ends now.
+local function pass_over(id, key)
   local task = fetch(key, SEALED)
   if not task.status then
     vanished = vanished + 1
@@ -135,22 +134,50 @@ local function consider(id)
     ghosts = ghosts + 1
   elseif not is_whole(task) then
     condemn(id, key, task, "its seal is broken", now, retention)
-  elseif (task.deadline or task.expires) and is_overdue(task, now) then
-    expire(id, key, task, now, retention)
   else
-    if #taken > 0 and bytes + task.size > most_bytes then return false end
-    local share = place(task.digest)
-    if not share then return false end
-    task.params = redis.call("HGET", key, "params")
-    if task.params and #task.params == task.size + 0 then
-      take(id, key, task, share)
-    else
-      condemn(id, key, task, "params", now, retention)
-    end
+    expire(id, key, task, now, retention)
   end
+end
+
+local function take(id, key, attempt, worker)
+  redis.call("HSET", key, "status", MOVES.QUEUED.claim, "attempt", attempt, "owner", dispatcher, "worker", worker,
+    "started", now_text)
+  if attempt > 1 then redis.call("HSET", key, "inherited", "0") end
+  local n = #taken
+  taken[n + 1] = id
+  lease_pairs[2 * n + 1], lease_pairs[2 * n + 2] = id, attempt
+  note(id, "claim", attempt, worker, "")
+end
+
+-- True: go on with the next one.  The fields that it goes by are those of SEALED, in locals: there are many tasks.
+local function consider(id)
+  local key = TASK .. id
+  local status, attempt, digest, size, sum, limit, seal, terms, limits, expires, deadline, params = unpack(redis.pcall("HMGET",
+    key, "status", "attempt", "digest", "size", "sum", "limit", "seal", "terms", "limits", "expires", "deadline", read_along), 1, 12)
+  digest, sum, limit, terms, limits = digest or "", sum or "", limit or "", terms or "", limits or ""
+  attempt = number(attempt) or MOST_ATTEMPTS
+  local is_good = status == "QUEUED" and attempt < MOST_ATTEMPTS
+    and seal == seal_of(digest, size or "", sum, limit, terms, limits, expires or "", deadline or "")
+  if not is_good or (deadline or expires) and is_overdue({attempt = attempt, deadline = deadline, expires = expires}, now) then
+    pass_over(id, key)
+    return true
+  end
+  if #taken > 0 and bytes + size > most_bytes then return false end
+  local share = place(digest)
+  if not share then return false end
+  params = params or redis.call("HGET", key, "params")
+  if not params or #params ~= size + 0 then
+    condemn(id, key, fetch(key, SEALED), "params", now, retention)
+    return true
+  end
+  local worker = workers[share]
+  take(id, key, attempt + 1, worker)
+  add(id, attempt + 1, sort_of(worker, digest, limit, terms, limits, deadline), params, sum)
+  bytes, read_along = bytes + size, #params <= LIGHT and "params" or "none"
   return true
 end
 
+redis.call("DEL", memo) -- a first write that frees: the rest then passes at the memory limit too
 while not is_full and #taken < most_tasks and seen < MOST_SEEN do
   local front = redis.call("LRANGE", queue, seen, seen + most_tasks - #taken - 1)
   if #front == 0 then break end
@@ -167,7 +194,6 @@ if ghosts > 0 then
   local known = ghosts_in(counters)
   if known > 0 then counts.ghosts = -math.min(known, ghosts) end
 end
-if #taken == 0 then redis.call("DEL", memo) end -- frees first here too
 redis.call("HSET", memo, "id", claim_id, "tasks", table.concat(taken, " "))
 redis.call("PEXPIRE", memo, 600000)
 if #taken > 0 then

@@ -75,27 +75,24 @@ local function bury(id, key, now, retention)
   end
 end
 
--- ending: to, asked, kind, blob; of an attempt that was running also history, and where there is any printed and check;
+-- It has ended, and its record with it.
+local function conclude(id, key, digest, retention)
+  redis.call("PEXPIRE", key, retention)
+  if digest then closed[digest] = (closed[digest] or 0) + 1 end
+  ended[#ended + 1] = id
+end
+
+-- A task fails.  ending: to, asked, kind, blob; of an attempt that was running also history, and what it printed, if anything;
 -- is_tried: a retry policy has had its say.
 local function finish(id, key, task, ending, now, retention)
-  local is_done = ending.to == "COMPLETED"
-  local is_letter = not is_done and (LETTERS[ending.kind] or ending.is_tried)
-  if not is_letter then redis.call("HDEL", key, "params") end
-  local fields = {"status", ending.to, "last", ending.asked, "kind", ending.kind, "finished", now,
-    is_done and "value" or "failure", ending.blob}
-  for _, name in ipairs({"history", "printed", "check"}) do
-    if ending[name] then
-      fields[#fields + 1] = name
-      fields[#fields + 1] = ending[name]
-    end
-  end
-  redis.call("HSET", key, unpack(fields))
-  redis.call("PEXPIRE", key, retention)
-  if task.deadline or task.expires then redis.call("ZREM", DEADLINES, id) end
+  local is_letter = LETTERS[ending.kind] or ending.is_tried
+  redis.call("HSET", key, "status", ending.to, "last", ending.asked, "kind", ending.kind, "finished", now, "failure", ending.blob)
+  if not is_letter then redis.call("HSET", key, "params", "") end
+  if ending.history then redis.call("HSET", key, "history", ending.history) end
+  if ending.printed then redis.call("HSET", key, "printed", ending.printed) end
   if is_letter then bury(id, key, now, retention) end
-  if task.digest then closed[task.digest] = (closed[task.digest] or 0) + 1 end
-  ended[#ended + 1] = id
-  count(is_done and "completed" or "failed:" .. ending.kind)
+  conclude(id, key, task.digest, retention)
+  count("failed:" .. ending.kind)
 end
 
 -- Its time was over before it had been started, or its deadline came while it was queued.
@@ -133,6 +130,9 @@ local function close(counters)
     end
   end
   if #ended > 0 then redis.call("PUBLISH", "{regrow}:done", table.concat(ended, " ")) end
+  if redis.call("EXISTS", DEADLINES) == 1 then
+    for at = 1, #ended, 1000 do redis.call("ZREM", DEADLINES, unpack(ended, at, math.min(at + 999, #ended))) end
+  end
   if has_buried then redis.call("PUBLISH", "{regrow}:wake", "due") end -- when its time is over, it is to leave {regrow}:dead
 end
 

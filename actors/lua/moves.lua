@@ -45,19 +45,23 @@ local function append(...)
   redis.call("XADD", "{regrow}:events", "MAXLEN", "~", 10000, "*", ...)
 end
 
-local noted = {}
+-- Moves for the record, NOTE values each: task id, move, attempt, worker, why.
+local NOTE, MOST_NOTES = 5, 64 -- so many moves share an entry
+local noted, note_count = {}, 0
 
 -- A move that was made, for the record.
 local function note(id, move, attempt, worker, why)
-  noted[#noted + 1] = {id, move, tonumber(attempt) or 0, worker or "", why or ""}
+  local n = note_count
+  noted[n + 1], noted[n + 2], noted[n + 3], noted[n + 4], noted[n + 5] = id, move, tonumber(attempt) or 0, worker or "",
+    why or ""
+  note_count = n + NOTE
 end
 
 -- Put what was noted on record, in the same atomic step as the moves themselves.  Once per script, at its end: by then it
 -- has written, so this passes at the memory limit too.  No moves, no entry: what is repeated and moves nothing is not told
 -- twice.
 local function write_notes()
-  for at = 1, #noted, 64 do
-    local some = {unpack(noted, at, math.min(at + 63, #noted))}
-    append("kind", "task", "moves", cmsgpack.pack(some))
+  for at = 1, note_count, NOTE * MOST_NOTES do
+    append("kind", "task", "moves", cmsgpack.pack({unpack(noted, at, math.min(at + NOTE * MOST_NOTES - 1, note_count))}))
   end
 end

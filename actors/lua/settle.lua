@@ -14,12 +14,13 @@
 --         {regrow}:wake        if anything was queued again; "due" if anything waits for its time
 -- answer  per settlement: 1 stored, 2 queued again, 3 stale, 4 vanished
 --
--- Repeated: ``last`` is the move that was asked for when the newest attempt ended; the same by the same attempt and owner
+-- Repeated: ``last`` is the move that was asked for when the newest attempt failed; the same by the same attempt and owner
 -- gets the same answer and changes nothing.  Every other settlement that does not match attempt and owner is stale.
 local queue, leases, counters = KEYS[1], KEYS[2], KEYS[3]
-local dispatcher, retention, most_lost, noise = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local dispatcher, retention, most_lost, noise = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local MOST_OOMS, OOM_DELAY = 3, 1000 -- kills for want of memory before a task ends; ms before the first one runs again
 local now = now_ms()
+local now_text = string.format("%.0f", now) -- numbers are turned into text anew by each command
 local answer, requeued, over, has_delayed = {}, {}, {}, false
 
 local function is_named(types, wanted)
@@ -81,15 +82,20 @@ local function queue_again(id, key, task, asked, kind, move, delay, printed)
   return 2
 end
 
-local function apply(id, key, task, asked, kind, blob, printed, check, types)
+local function apply(id, key, task, asked, kind, blob, printed, types)
   local move, final_kind, delay = judge(key, task, asked, kind, types)
   note(id, move, task.attempt, task.worker, final_kind)
   if MOVES.RUNNING[move] == "QUEUED" then return queue_again(id, key, task, asked, kind, move, delay, printed) end
   local ending = {to = MOVES.RUNNING[move], asked = asked, kind = final_kind, blob = blob,
-    history = history_with(task, kind, now), printed = printed ~= "" and printed, check = check ~= "" and check,
+    history = history_with(task, kind, now), printed = printed ~= "" and printed,
     is_tried = kind == "raised" and redis.call("HEXISTS", key, "retried") == 1}
   finish(id, key, task, ending, now, retention)
   return 1
+end
+
+-- That was asked for when the newest attempt ended.
+local function last_move(key, task)
+  return task.status == "COMPLETED" and "succeed" or redis.call("HGET", key, "last")
 end
 
 -- The record does not know of this attempt.  Where the lease does, the record is damaged, or the lease is.
@@ -103,8 +109,23 @@ local function disown(id, key, task, attempt)
   return 1
 end
 
+-- By far the most tasks end like this, so it is short: true, if this one did.
+local function succeed(id, key, attempt, value, printed, check)
+  local found = redis.pcall("HMGET", key, "status", "attempt", "owner", "worker", "digest")
+  if found[1] ~= "RUNNING" or found[2] ~= attempt or found[3] ~= dispatcher then return false end
+  over[#over + 1] = id
+  if #over == 1 then redis.call("HDEL", leases, id) end -- a first write that frees: the rest passes at the memory limit too
+  redis.call("HSET", key, "status", MOVES.RUNNING.succeed, "params", "", "finished", now_text, "value", value, "check", check)
+  if printed ~= "" then redis.call("HSET", key, "printed", printed) end
+  conclude(id, key, found[5], retention)
+  count("completed")
+  note(id, "succeed", attempt, found[4] or "", "completed")
+  return true
+end
+
 local function settle(id, attempt, move, kind, blob, printed, check, types)
   local key = TASK .. id
+  if move == "succeed" and succeed(id, key, attempt, blob, printed, check) then return 1 end
   local task = read_task(key)
   if not task.status then
     over[#over + 1] = id
@@ -115,9 +136,9 @@ local function settle(id, attempt, move, kind, blob, printed, check, types)
   if is_ours and task.status == "RUNNING" and MOVES.RUNNING[move] then
     over[#over + 1] = id
     if #over == 1 then redis.call("HDEL", leases, id) end -- a first write that frees: the rest passes at the memory limit too
-    return apply(id, key, task, move, kind, blob, printed, check, types)
+    return apply(id, key, task, move, kind, blob, printed, types)
   end
-  if is_ours and task.status ~= "RUNNING" and redis.call("HGET", key, "last") == move then
+  if is_ours and task.status ~= "RUNNING" and last_move(key, task) == move then
     over[#over + 1] = id -- of a damaged record the lease may be left
     return task.status == "QUEUED" and 2 or 1
   end

@@ -5,7 +5,7 @@
 -- ARGV  1 most tasks that may be queued
 --       2... per task: id, function id, parameters, max_attempts ("" = the function's),
 --            body: a digest of all but the function where the id is made from an idempotency key, else ""; it is kept
---            with the function's digest behind it
+--            with half of the function's digest behind it: one field of more than 64 bytes makes the record twice as large
 --            CRC-32 of the parameters ("" = none)
 --            times in msgpack, "" = none: delay, expires and deadline in ms from now
 --            limits in msgpack, "" = none
@@ -27,13 +27,18 @@ local queue, counters = KEYS[1], KEYS[2]
 local scheduled, deadlines = "{regrow}:scheduled", "{regrow}:deadlines"
 local room = tonumber(ARGV[1]) - redis.call("LLEN", queue) + ghosts_in(counters) - redis.call("ZCARD", scheduled)
 local now = now_ms()
+local now_text = string.format("%.0f", now) -- numbers are turned into text anew by each command
 local functions, new, opened, accepted, is_timed, answer = {}, {}, {}, 0, false, {}
+
+local function body_with(body, digest)
+  return body ~= "" and body .. digest:sub(1, 32) or ""
+end
 
 -- A key stands for the function's bytes, not for its id: each program that registers a function gets another id.
 local function is_same(key, body, digest)
   local former = redis.pcall("HGET", key, "body") or ""
   if type(former) ~= "string" then return false end -- what is there is no record
-  if body == "" or digest then return former == body .. (body ~= "" and digest or "") end
+  if body == "" or digest then return former == body_with(body, digest) end
   return former:sub(1, #body) == body
 end
 
@@ -83,12 +88,12 @@ for at = 2, #ARGV, 8 do
     answer[#answer + 1] = 3
   else
     if limit == "" then limit = known[2] end
-    if body ~= "" then body = body .. known[1] end
+    body = body_with(body, known[1])
     local terms = known[3] or ""
     local expires, deadline, has_to_wait = note_options(id, key, terms, times, limits)
     local seal = seal_of(known[1], #params, check, limit, terms, limits, expires, deadline)
-    redis.call("HSET", key, "status", "QUEUED", "function", callee, "digest", known[1], "params", params,
-      "size", #params, "sum", check, "limit", limit, "attempt", 0, "submitted", now, "body", body, "seal", seal)
+    redis.call("HSET", key, "status", "QUEUED", "attempt", "0", "digest", known[1], "size", #params, "sum", check, "limit", limit,
+      "seal", seal, "params", params, "function", callee, "submitted", now_text, "body", body)
     if not has_to_wait then new[#new + 1] = id end
     opened[known[1]] = (opened[known[1]] or 0) + 1
     accepted = accepted + 1

@@ -31,7 +31,7 @@ BACK_S = 10.0  # from the death to the next task's start: the promise is 1 s; a 
 PATIENCE_S = 20.0
 NUMBERS = counting(1000)  # of functions
 CANCELLED = -1
-NOT_THE_DISPATCHERS = {"ping", "params"}  # round trips that only others make
+NOT_THE_DISPATCHERS = {"ping"}  # round trips that only others make
 
 
 # -- the points, as the code has them

@@ -10,7 +10,7 @@ import pytest
 
 from regrow.actors import wire
 from regrow.actors.astore import AsyncStore
-from regrow.actors.records import Share
+from regrow.actors.claims import Share
 from regrow.actors.store import Store
 from regrow.actors.task import State, TaskId, TaskRecord, WorkerId
 from regrow.actors.wire import Lease, Mode, TaskToRun

@@ -1,8 +1,8 @@
 """The record of moves: written by the scripts themselves, bounded, in step with what they do."""
 
 from regrow.actors import keys
+from regrow.actors.claims import Share
 from regrow.actors.happenings import ChildEvent, Entry, Event, TaskEvent, encode_event
-from regrow.actors.records import Share
 from regrow.actors.store import Store
 from regrow.actors.task import Settlement
 from support.tasks import WORKER, claim, crash, given_back, lost, register, submit, success

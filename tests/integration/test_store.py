@@ -1,6 +1,5 @@
 """The store's moves on a real server: claims, settlements, limits, and what a repeated call does."""
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ import msgspec
 import pytest
 
 from regrow.actors import keys
-from regrow.actors.records import Share
+from regrow.actors.claims import Share
 from regrow.actors.scripts import Script
 from regrow.actors.store import Store
 from regrow.actors.task import (
@@ -64,11 +63,11 @@ def test_an_ended_task_drops_its_parameters_and_expires(server: Valkey) -> None:
 
     with server.client() as client:
         left_ms = client.pttl(keys.task(task_id))
-    params = store.params([task_id])
+        params = client.hget(keys.task(task_id), "params")
     store.close()
 
     assert 50_000 < left_ms <= 60_000
-    assert params == {}
+    assert not params
 
 
 def test_the_functions_exception_is_kept_as_it_was(server: Valkey, store: Store) -> None:
@@ -335,7 +334,7 @@ def test_a_move_that_settles_nothing_is_a_mistake_of_the_caller(store: Store) ->
         store.settle("a", [Settlement(TaskId("x"), 1, Move.SUCCEED, A)])
 
 
-def test_leases_and_parameters_are_there_for_a_dispatcher_that_lost_a_reply(server: Valkey, store: Store) -> None:
+def test_leases_are_there_for_a_dispatcher_that_lost_a_reply(server: Valkey, store: Store) -> None:
     submit(server.url, register(server.url), b"one", b"two")
     one, two = claim(store, 2)
 
@@ -343,10 +342,6 @@ def test_leases_and_parameters_are_there_for_a_dispatcher_that_lost_a_reply(serv
 
     assert {(each.task_id, each.attempt, each.worker, each.digest) for each in held} == {
         (each.task_id, each.attempt, each.worker, each.digest) for each in (one, two)
-    }
-    assert store.params([one.task_id, two.task_id, TaskId(str(uuid.uuid4()))]) == {
-        one.task_id: b"one",
-        two.task_id: b"two",
     }
 
 

@@ -16,8 +16,9 @@ import pytest
 
 from regrow.actors import keys
 from regrow.actors.astore import AsyncStore
+from regrow.actors.claims import Share
 from regrow.actors.limits import NO_TERMS, Limits, Options, Retry, Terms
-from regrow.actors.records import DispatcherRecord, Held, Share, SubmitVerdict
+from regrow.actors.records import DispatcherRecord, Held, SubmitVerdict
 from regrow.actors.store import Store
 from regrow.actors.task import (
     Claimed,

@@ -12,8 +12,8 @@ import redis
 
 from regrow.actors import keys
 from regrow.actors.astore import AsyncStore
+from regrow.actors.claims import Share
 from regrow.actors.facts import facts_of
-from regrow.actors.records import Share
 from regrow.actors.store import Store, Wakes
 from regrow.actors.task import NewTask, State, TaskId, Verdict, WorkerId
 from regrow.runtime.errors import ConfigError, StoreError, StoreUnavailable

@@ -30,7 +30,8 @@ from hypothesis.stateful import (
 
 from regrow.actors import keys
 from regrow.actors.astore import AsyncStore
-from regrow.actors.records import Claim, Share, SubmitVerdict
+from regrow.actors.claims import Claim, Share
+from regrow.actors.records import SubmitVerdict
 from regrow.actors.store import Store
 from regrow.actors.task import (
     MAX_LOST_WORKERS,

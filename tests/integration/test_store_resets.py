@@ -9,7 +9,7 @@ import uvloop
 
 from regrow.actors import keys
 from regrow.actors.astore import AsyncStore, Reconnected
-from regrow.actors.records import Share
+from regrow.actors.claims import Share
 from regrow.actors.store import Store
 from regrow.actors.task import WorkerId
 from regrow.chaos.link_fault import Reset

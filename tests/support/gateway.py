@@ -23,7 +23,8 @@ from typing import Any, Self
 import msgspec
 import requests
 
-from regrow.actors.records import DispatcherRecord, Share
+from regrow.actors.claims import Share
+from regrow.actors.records import DispatcherRecord
 from regrow.actors.store import Store
 from regrow.actors.task import Claimed, Failure, FailureKind, Move, Outcome, Settlement, WorkerId, WorkerRecord
 from support.processes import cpu_s

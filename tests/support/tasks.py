@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from regrow.actors.astore import AsyncStore
-from regrow.actors.records import Held, Share, SubmitVerdict
+from regrow.actors.claims import Share
+from regrow.actors.records import Held, SubmitVerdict
 from regrow.actors.store import Store
 from regrow.actors.task import (
     Claimed,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from regrow.actors.happenings import KEPT, ChildEvent, Entry, FaultEvent, Place, TaskEvent, encode_event
 from regrow.actors.scripts import RECORD
 
-MOVES = msgspec.msgpack.encode([["t1", "submit", 0, "", ""], ["t2", "claim", 1, "w", ""]])
+MOVES = msgspec.msgpack.encode(["t1", "submit", 0, "", "", "t2", "claim", 1, "w", ""])
 
 
 def test_an_entry_of_moves_is_one_event_per_move_at_the_stores_time() -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regrow.actors import keys, readings, records
-from regrow.actors.records import Share
+from regrow.actors import claims, keys, readings, records
+from regrow.actors.claims import Share
 from regrow.actors.scripts import BEAT, CANCEL, CLAIM, DUE, FORGET, INHERIT, RECORD, SETTLE, SUBMIT
 from regrow.actors.task import Attempt, Digest, Failure, FailureKind, FunctionId, State, TaskId, WorkerId
 from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS
@@ -43,13 +43,13 @@ def test_a_batch_is_cut_only_where_it_must_be() -> None:
 def test_a_claim_asks_for_no_more_than_can_be_placed(
     shares: list[Share], expected_s: dict[Digest, float], most: int
 ) -> None:
-    arguments = records.claim_arguments("a", "c", shares, expected_s, 100, 60.0)
+    arguments = claims.claim_arguments("a", "c", shares, expected_s, 100, 60.0)
 
     assert arguments[2] == most
 
 
 def test_a_run_too_short_to_measure_still_costs_a_microsecond() -> None:
-    arguments = records.claim_arguments("a", "c", [], {Digest("d"): 0.0}, 100, 60.0)
+    arguments = claims.claim_arguments("a", "c", [], {Digest("d"): 0.0}, 100, 60.0)
 
     assert arguments[-3:] == ["d", 1, 60_000]
 

@@ -11,7 +11,7 @@ from redis import asyncio as redis
 from redis.exceptions import RedisError
 
 from regrow.actors import keys
-from regrow.actors.astore import client_of, connected, translated
+from regrow.actors.aconnection import client_of, connected, translated
 from regrow.actors.cancellation import raise_if_cancelled
 from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s
 from regrow.actors.happenings import KEPT, WHOLE, Entry, FaultEvent, Place, encode_event

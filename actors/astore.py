@@ -4,59 +4,30 @@ The same keys, scripts, options and errors as ``store.py``; see there for what a
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, Final, Self, cast
 
 import msgspec
 from redis import asyncio as redis
 from redis.asyncio.client import PubSub
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 
-from regrow.actors import connection, keys, readings, records
+from regrow.actors import keys, readings, records
+from regrow.actors.aconnection import client_of, connected, translated
 from regrow.actors.cancellation import raise_if_cancelled
 from regrow.actors.connection import QUIET_S, TIMEOUT_S, options, retry_pause_s
 from regrow.actors.facts import CHECKED_SETTINGS, StoreFacts, facts_of
 from regrow.actors.readings import Counts, Letter
 from regrow.actors.records import Argument, CancelVerdict, DispatcherRecord, Reply, SubmitVerdict
 from regrow.actors.scripts import CANCEL, FORGET, MISSING, SUBMIT, Script
-from regrow.actors.store import Hint
 from regrow.actors.task import FunctionId, FunctionRecord, NewTask, TaskId, TaskRecord, WorkerRecord
-from regrow.runtime.errors import ConfigError, StoreError
+from regrow.actors.wakes import Hint
+from regrow.runtime.errors import StoreError
 
 CONNECTIONS: Final = 16  # of one gateway process; a call above that waits for a free one
 _encode_function = msgspec.json.Encoder().encode
 _decode_function = msgspec.json.Decoder(FunctionRecord).decode
-
-
-@contextmanager
-def connected() -> Iterator[None]:
-    """uvloop has an error of its own for a write to a connection that was just reset: as Redis' error for a lost one."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "closed" not in str(error):
-            raise
-        raise RedisConnectionError(str(error)) from error
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Redis errors as ours."""
-    with connection.translated(), connected():
-        yield
-
-
-def client_of(url: str, connections: int, timeout_s: float) -> redis.Redis:
-    """A client with so many connections; a call above that waits for a free one.  Raises ConfigError for a URL that is none."""
-    try:
-        pool = redis.BlockingConnectionPool.from_url(
-            url, max_connections=connections, timeout=timeout_s, **options(timeout_s)
-        )
-    except ValueError as error:
-        raise ConfigError(f"--redis-url: {error}") from None
-    return redis.Redis.from_pool(pool)
 
 
 class Reconnected(msgspec.Struct, frozen=True):

@@ -23,8 +23,9 @@ from regrow.actors import stimuli
 from regrow.actors.facts import StoreFacts
 from regrow.actors.records import DispatcherRecord
 from regrow.actors.stimuli import Stimulus, StoreEffect
-from regrow.actors.store import Hint, Store
+from regrow.actors.store import Store
 from regrow.actors.task import WorkerRecord
+from regrow.actors.wakes import Hint
 from regrow.actors.wire import BATCH_BYTES
 from regrow.runtime.backoff import delay_s
 from regrow.runtime.errors import StoreUnavailable

@@ -18,8 +18,9 @@ import pytest
 import redis
 
 from regrow.actors import keys, store, wire
-from regrow.actors.store import Hint, Store
+from regrow.actors.store import Store
 from regrow.actors.task import FailureKind, FunctionId, Move, Settlement, TaskId, WorkerId
+from regrow.actors.wakes import Hint
 from regrow.actors.wire import BATCH_TASKS, Mode
 from support.lone_dispatcher import ScriptedWorker
 from support.small_tree import NAME, SmallTree, small_tree

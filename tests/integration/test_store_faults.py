@@ -14,8 +14,9 @@ from regrow.actors import keys
 from regrow.actors.astore import AsyncStore
 from regrow.actors.claims import Share
 from regrow.actors.facts import facts_of
-from regrow.actors.store import Store, Wakes
+from regrow.actors.store import Store
 from regrow.actors.task import NewTask, State, TaskId, Verdict, WorkerId
+from regrow.actors.wakes import Wakes
 from regrow.runtime.errors import ConfigError, StoreError, StoreUnavailable
 from support.cutter import Cutter, cut_replies
 from support.tasks import ask, claim, read, register, submit, success

@@ -26,7 +26,15 @@ FORBIDDEN_IN_CORES = {
 }
 ONLY_IN = {
     "zmq": {"runtime/link.py"},
-    "redis": {"actors/connection.py", "actors/store.py", "actors/astore.py", "actors/annals.py", "chaos/store_door.py"},
+    "redis": {
+        "actors/connection.py",
+        "actors/aconnection.py",
+        "actors/store.py",
+        "actors/astore.py",
+        "actors/annals.py",
+        "actors/wakes.py",
+        "chaos/store_door.py",
+    },
     "pydantic": {"gateway/schemas.py"},
     "pickle": {"actors/execution.py", "actors/executor.py", "gateway/by_value.py"},
     "dill": {"actors/execution.py", "actors/executor.py", "gateway/by_value.py"},

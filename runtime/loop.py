@@ -2,7 +2,7 @@
 
 A round reads everything that is readable before it runs the timers that are due, so that a process that was late
 hears what was said before it judges. It never sleeps and never polls: it waits until something is readable or the
-next timer is due.
+next timer is due, and looks at the clock every ``LOOK_S`` meanwhile to know whether it was suspended.
 """
 
 import heapq
@@ -18,6 +18,9 @@ from regrow.runtime.link import Poller, Readable, _Socket
 
 TIMERS: Final = 256  # kept before cancelled ones are looked for
 GAP_S: Final = 1.0  # a round that comes later than this was preceded by a suspension
+LOOK_S: Final = (
+    1.0  # no timer is waited for longer in one go: a suspension could end just when a far one is due, unseen
+)
 
 Callback = Callable[[], None]
 
@@ -113,7 +116,7 @@ class Loop:
     def _wait_s(self) -> float | None:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
-        return max(0.0, self._timers[0][0] - self.now()) if self._timers else None
+        return min(max(0.0, self._timers[0][0] - self.now()), LOOK_S) if self._timers else None
 
     def _run_due(self) -> None:
         now = self.now()

@@ -21,6 +21,7 @@ from regrow.runtime.spec import (
     Strategy,
     SupervisorSpec,
 )
+from regrow.runtime.supervisor import SETTLE_S
 from regrow.runtime.tree import (
     Children,
     CountChildren,
@@ -296,6 +297,33 @@ def test_a_supervisor_that_was_itself_suspended_judges_nobody() -> None:
         awake_at = time.monotonic()
         wait_until(lambda: time.monotonic() > awake_at + 1.0, 3, "its judgement would have come")
         assert tree.ask("root/a").pid == pid
+
+
+def test_after_a_suspension_everyone_has_one_whole_window_again() -> None:
+    """Longer than the supervisor listens before it judges: nobody hears everyone at once."""
+    window_s = 4.0
+    slow = {"heartbeat": Heartbeat(window_s / 4, 4)}
+    spec = SupervisorSpec((puppet("late", fields=slow), puppet("gone", fields=slow)), backoff=AT_ONCE)
+    with RunningTree(spec) as tree:
+        pids = {path: tree.pid(path) for path in ("root/late", "root/gone")}
+        tree.process.send_signal(signal.SIGSTOP)
+        for pid in pids.values():
+            os.kill(pid, signal.SIGSTOP)
+        asleep_at = time.monotonic()
+        wait_until(lambda: time.monotonic() > asleep_at + window_s + 0.5, 6, "they slept longer than the window")
+
+        awake_at = time.monotonic()
+        tree.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: "loop.gap" in tree.errors(), 5, "the supervisor noticed the gap")
+        heard_at = time.monotonic()
+        wait_until(lambda: time.monotonic() > heard_at + SETTLE_S + 0.5, 3, "it judges again")
+        os.kill(pids["root/late"], signal.SIGCONT)
+
+        tree.wait_running("root/gone", incarnation=2)
+        [down] = [line for line in tree.events() if line.kind == "child_down"]
+        assert (down.path, str(down.reason)) == ("root/gone", "heartbeat_lost")
+        assert down.at >= awake_at + window_s
+        assert tree.ask("root/late").pid == pids["root/late"]
 
 
 def test_a_stop_request_while_a_child_is_in_backoff_starts_nothing(tmp_path: Path) -> None:

@@ -18,9 +18,7 @@ from regrow.runtime.link import Poller, Readable, _Socket
 
 TIMERS: Final = 256  # kept before cancelled ones are looked for
 GAP_S: Final = 1.0  # a round that comes later than this was preceded by a suspension
-LOOK_S: Final = (
-    1.0  # no timer is waited for longer in one go: a suspension could end just when a far one is due, unseen
-)
+LOOK_S: Final = 1.0  # no wait is longer: a suspension that ends just when a far timer is due would go unseen
 
 Callback = Callable[[], None]
 

@@ -10,6 +10,7 @@
 """
 
 import os
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -123,7 +124,10 @@ async def _problem(request: Request, error: Exception) -> Response:
         case _:
             found = problems.problem_of(error)
     if found.problem == "internal":
-        log.error(Event.GATEWAY_ERROR, route=request.url.path, exc_info=error)
+        story = "".join(
+            traceback.format_exception(error)
+        )  # under another server than ours a logger would add all locals
+        log.error(Event.GATEWAY_ERROR, route=request.url.path, exception=story)
     headers = problems.headers(found) | {"content-type": problems.MEDIA_TYPE}
     return Response(msgspec.json.encode(problems.content(found)), problems.KINDS[found.problem].status, headers)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 from fastapi import Request, Response
+from starlette.requests import ClientDisconnect
 
 from regrow.gateway.guard import Receive, Scope, Send
 from regrow.gateway.inflight import hold_of
@@ -54,6 +55,8 @@ async def _raw(request: Request, limit: int) -> bytes:
                 parts.append(part)
     except TimeoutError:
         raise ApiError("body_timeout", f"send the body within {READ_S:g} s") from None
+    except ClientDisconnect:
+        raise ApiError("malformed_body", "the client went away before the end of its body") from None
     return b"".join(parts)
 
 

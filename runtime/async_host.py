@@ -17,8 +17,9 @@ from regrow.runtime.desk import LAST_WORDS_S, Caller, Desk, content
 from regrow.runtime.errors import RegrowError
 from regrow.runtime.host import failure
 from regrow.runtime.link import Dealer
+from regrow.runtime.loop import hold_stop_signals
 from regrow.runtime.mailbox import timeout_of
-from regrow.runtime.process import Start, hold_stop_signals
+from regrow.runtime.process import Start
 from regrow.runtime.spec import ExitReason
 from regrow.runtime.wire import Call, Cast, Down, FromChild, Letter, Stop
 

@@ -20,9 +20,9 @@ from regrow.runtime.desk import LAST_WORDS_S, Caller, Desk, content
 from regrow.runtime.errors import ConfigError, RegrowError
 from regrow.runtime.events import Event
 from regrow.runtime.link import Dealer, connect_dealer
-from regrow.runtime.loop import Loop, signals_of
+from regrow.runtime.loop import Loop, hold_stop_signals, ignore_stop_signals, signals_of
 from regrow.runtime.mailbox import timeout_of
-from regrow.runtime.process import Start, hold_stop_signals, link_identity
+from regrow.runtime.process import Start, link_identity
 from regrow.runtime.spec import ExitReason, ReasonKind
 from regrow.runtime.wire import Call, Cast, Down, Stop
 
@@ -189,7 +189,9 @@ def exit_code(reason: ExitReason) -> int:
 def run_child(actor_class: type, start: Start) -> ExitReason:
     """Run a supervised actor in this process, to its end."""
     dealer = connect_dealer(start.link, link_identity(start.path.rpartition("/")[2], start.incarnation, os.getpid()))
-    return _host(actor_class, start, dealer)
+    reason = _host(actor_class, start, dealer)
+    ignore_stop_signals()
+    return reason
 
 
 def run_by_itself(actor_class: type, arguments: msgspec.Struct | None, name: str) -> ExitReason:

@@ -2,7 +2,7 @@
 
 A round reads everything that is readable before it runs the timers that are due, so that a process that was late
 hears what was said before it judges. It never sleeps and never polls: it waits until something is readable or the
-next timer is due.
+next timer is due, and looks at the clock every ``LOOK_S`` meanwhile to know whether it was suspended.
 """
 
 import heapq
@@ -18,6 +18,8 @@ from regrow.runtime.link import Poller, Readable, _Socket
 
 TIMERS: Final = 256  # kept before cancelled ones are looked for
 GAP_S: Final = 1.0  # a round that comes later than this was preceded by a suspension
+LOOK_S: Final = 1.0  # no wait is longer: a suspension that ends just when a far timer is due would go unseen
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 Callback = Callable[[], None]
 
@@ -113,7 +115,7 @@ class Loop:
     def _wait_s(self) -> float | None:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
-        return max(0.0, self._timers[0][0] - self.now()) if self._timers else None
+        return min(max(0.0, self._timers[0][0] - self.now()), LOOK_S) if self._timers else None
 
     def _run_due(self) -> None:
         now = self.now()
@@ -159,3 +161,17 @@ def signals_of(loop: Loop, numbers: Iterable[int], callback: Callable[[int], Non
         loop.unwatch(reader)
         os.close(reader)
         os.close(writer)
+
+
+def hold_stop_signals() -> None:
+    """From here on SIGTERM and SIGINT wait for good: a process that is ending anyway is not to end by a signal instead.
+
+    That is, this thread takes none; another one could, so this covers only the time until they can be ignored.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+def ignore_stop_signals() -> None:
+    """From here on SIGTERM and SIGINT are nothing to any thread, once no loop has handlers left to put back."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

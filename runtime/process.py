@@ -167,11 +167,6 @@ def die_with_parent(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def hold_stop_signals() -> None:
-    """From here on SIGTERM and SIGINT wait for good: a process that is ending anyway is not to end by a signal instead."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-
-
 def become_subreaper() -> None:
     """Descendants whose parent has died become children of this process."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -21,6 +21,7 @@ from regrow.runtime import endpoints
 from regrow.runtime.endpoints import DataDirLock
 from support.cluster import Cluster, running, send
 from support.command import complaint, environment, regrow
+from support.ports import free_port
 from support.valkey import DURABLE, valkey_server
 from support.waiting import wait_until
 
@@ -278,7 +279,7 @@ def test_each_part_runs_by_itself_and_together_they_run_a_task(tmp_path: Path, m
             stack.enter_context(part(tmp_path / name, *words))
 
         url = f"http://127.0.0.1:{ports[0]}"
-        wait_until(lambda: answers(url), 20, "the gateway answers")
+        wait_until(lambda: answers(url), 60, "the gateway answers")
         ended = regrow("submit", "math:hypot", "3", "4", "--wait", "--url", url)
 
         assert ended.stdout.splitlines()[1:] == ["5.0"], ended.stderr
@@ -310,11 +311,6 @@ def answers(url: str) -> bool:
         return requests.get(f"{url}/healthz", timeout=5).status_code == 200
     except requests.ConnectionError:
         return False
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def wait_for(path: str) -> None:

@@ -6,6 +6,7 @@ What a frame is damaged to is in ``support.damage``: flipped bits, cuts, repeats
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from zlib import crc32
 
@@ -89,11 +90,13 @@ def damage(frames: list[bytes], count: int, seed: int = 3) -> list[bytes]:
     return [spoiled(chance, chance.choice(frames), frames) for _ in range(count)]
 
 
-def pour(send: Callable[[bytes], bool], frames: list[bytes]) -> None:
-    """Send them all; a full queue is waited for."""
-    for frame in frames:
+def pour(send: Callable[[bytes], bool], frames: list[bytes], meanwhile: Callable[[], object] = lambda: None) -> None:
+    """Send them all; a full queue is waited for.  ``meanwhile``: what keeps the others from taking us for dead."""
+    for number, frame in enumerate(frames):
+        if number % 200 == 0:
+            meanwhile()
         if not send(frame):
-            wait_until(lambda frame=frame: send(frame), 10, "there is room again", every=0.001)  # type: ignore[misc]
+            wait_until(lambda frame=frame: (meanwhile(), send(frame))[1], 10, "there is room again", every=0.001)  # type: ignore[misc]
 
 
 def is_whole(frame: bytes) -> bool:
@@ -115,17 +118,16 @@ def test_a_dispatcher_drops_what_is_damaged_and_serves_on(tmp_path: Path) -> Non
         lone_dispatcher(server.url, tmp_path) as lone,
         ScriptedWorker(lone.arguments.endpoint, slots=4) as good,
     ):
-        good.hello()
-        good.hear(wire.Welcome)
         frames = words_of_a_worker("noisy")
         noisy = connect_dealer(lone.arguments.endpoint, b"noisy")
         noisy.send(frames[0])
         poison = damage(frames, COUNT)
         expected = sum(not is_whole(frame) for frame in poison)
+        worse = [resealed(frame) for frame in damage(frames, COUNT, seed=4)]
+        good.hello()
+        good.hear(wire.Welcome)
 
-        pour(noisy.send, poison)
-        pour(noisy.send, [resealed(frame) for frame in damage(frames, COUNT, seed=4)])
-        pour(noisy.send, [wire.encode(wire.Leaving(is_final=True))])
+        pour(noisy.send, [*poison, *worse, wire.encode(wire.Leaving(is_final=True))], lambda: good.live(0.01))
         ids = submit(server.url, register(server.url), b"1", b"2", b"3")
         good.finish(good.tasks(3))
 
@@ -143,7 +145,10 @@ def test_a_worker_drops_what_is_damaged_and_serves_on(tmp_path: Path) -> None:
         poison = damage(frames, COUNT)
         expected = sum(not is_whole(frame) for frame in poison)
 
-        pour(lambda frame: peer.router.send(peer.peer, frame), [frame for frame in poison if not is_whole(frame)])
+        listen = partial(peer.listen, 0.0)
+        pour(
+            lambda frame: peer.router.send(peer.peer, frame), [frame for frame in poison if not is_whole(frame)], listen
+        )
         [task_id] = peer.run(peer.task(functions.double, 21))
 
         assert peer.result(task_id) == 42
@@ -160,7 +165,12 @@ def test_a_worker_survives_what_nobody_would_send(tmp_path: Path) -> None:
         frames = [frame for frame in words_of_a_dispatcher() if not any(word in frame for word in greetings)]
         peer.codes = Unknown(peer.codes)
 
-        pour(lambda frame: peer.router.send(peer.peer, frame), [resealed(frame) for frame in damage(frames, 2000)])
+        listen = partial(peer.listen, 0.0)
+        pour(
+            lambda frame: peer.router.send(peer.peer, frame),
+            [resealed(frame) for frame in damage(frames, 2000)],
+            listen,
+        )
         [task_id] = peer.run(peer.task(functions.double, 21))
 
         assert peer.result(task_id) == 42

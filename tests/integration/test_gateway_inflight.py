@@ -89,6 +89,9 @@ def test_a_client_that_goes_away_in_the_middle_leaves_nothing_counted(door: Door
     slow._socket.close()
 
     wait_until(lambda: inflight(door) == 0, 5, "it is not any more")
+    answered = door.get("/metrics").text
+    assert 'route="/execute_function",status="400"} 1' in answered, "the client's doing"
+    assert 'status="500"' not in answered
 
 
 def test_results_count_until_their_client_has_them(door: Door, store_url: str) -> None:

@@ -47,7 +47,10 @@ def test_a_follower_that_is_killed_misses_nothing_and_hears_nothing_twice(tmp_pa
     file = tmp_path / "told"
     with RunningTree(spec(file)) as tree:
         for life in (1, 2, 3):
+            up = {("child.up", path, str(life)) for path in ("root/follower", "root/mid/deep/leaf")}
+            wait_until(lambda up=up: up <= set(told(file)), 10, "it has been told all")  # type: ignore[misc]
             tree.kill("root/follower")
+            wait_until(lambda life=life: len(tree.downs("root/follower")) == life, 10, "the root knows of its end")  # type: ignore[misc]
             tree.kill("root/mid/deep/leaf")
             tree.wait_running("root/mid/deep/leaf", life + 1)
             tree.wait_running("root/follower", life + 1)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -192,8 +193,9 @@ class Puppet(Actor[PuppetArguments, PuppetMessage]):
 
 
 def ask_late(actor: Actor | AsyncActor) -> None:
-    """See ``is_asked_late``."""
+    """See ``is_asked_late``; the process has a second thread by then, as any actor may."""
     if actor.arguments.is_asked_late:
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
         atexit.register(os.kill, os.getpid(), signal.SIGTERM)
 
 

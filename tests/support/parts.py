@@ -9,7 +9,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import psutil
 import requests
 
 from regrow.chaos.proxy import Proxy
+from support.ports import free_port
 from support.valkey import DURABLE, Valkey, valkey_server
 from support.waiting import wait_until
 
@@ -145,11 +145,6 @@ def parts(directory: Path) -> Iterator[Parts]:
         stack.callback(it.heal)
         wait_until(lambda: it.dispatcher.events("store.ready"), READY_WITHIN_S, "the dispatcher has its store")
         yield it
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Witness:

@@ -75,7 +75,8 @@ class Dispatcher:
         return wire.TaskToRun(TaskId(f"task-{self.names}"), 1, digest, call(*args), expected_s)
 
     def run(self, *tasks: wire.TaskToRun) -> list[str]:
-        """Send them; their ids."""
+        """Send them; their ids.  To the worker as it is now: it connects anew when its beats went unanswered for long."""
+        self.listen(0.0)
         self.tell(wire.Run(list(tasks)))
         return [task.task_id for task in tasks]
 

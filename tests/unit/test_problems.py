@@ -1,3 +1,4 @@
+import asyncio
 import http
 import pickle
 import re
@@ -5,15 +6,58 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import structlog
+from fastapi import Request
 
 from regrow.actors.payload import Fault, PayloadError
 from regrow.actors.task import State, TaskRecord
-from regrow.gateway import problems, views
+from regrow.gateway import api, problems, views
 from regrow.gateway.problems import KINDS, ApiError, problem_of
 from regrow.gateway.schemas import Misfit, NewTask, fit, fit_tasks
 from regrow.runtime.errors import CallRefused, CallTimeout, Fenced, NoSuchActor, StoreUnavailable
 
 GATEWAY = Path(problems.__file__).parent
+
+
+@pytest.fixture
+def logs_as_without_us():
+    """An ASGI server of one's own has configured nothing."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    yield
+    structlog.configure(**before)
+
+
+def test_an_error_that_nobody_foresaw_is_told_without_what_was_in_hand(logs_as_without_us, capsys):
+    def stumble():
+        parcel = b"a secret " * 1000
+        raise ZeroDivisionError(f"{len(parcel)} bytes of it")
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        stumble()
+
+    answer = asyncio.run(
+        api._problem(
+            Request(
+                {
+                    "type": "http",
+                    "method": "GET",
+                    "path": "/here",
+                    "headers": [],
+                    "query_string": b"",
+                    "server": ("here", 80),
+                }
+            ),
+            raised.value,
+        )
+    )
+
+    told = "".join(capsys.readouterr())
+    assert answer.status_code == 500
+    assert "in stumble" in told
+    assert "ZeroDivisionError: 9000 bytes of it" in told
+    assert "/here" in told
+    assert "secret" not in told
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ import pytest
 
 from regrow.actors.events import Event as ServiceEvent
 from regrow.actors.task import TRANSITIONS
+from regrow.chaos.reading import read
+from regrow.chaos.schedule import plan
+from regrow.chaos.suites import WORDS
 from regrow.runtime.events import Event as RuntimeEvent
 from regrow.runtime.logs import LEVELS
 from regrow.runtime.spec import ChildState
@@ -145,3 +148,15 @@ def test_every_test_that_a_claim_names_is_there() -> None:
     for file, test in named:
         text = (ROOT / "tests" / file).read_text()
         assert test == "*" or f"def {test}(" in text, f"{file}::{test}"
+
+
+def test_the_experiment_on_the_page_about_chaos_is_one() -> None:
+    page = (ROOT / "docs" / "chaos.md").read_text()
+    source = page.split("```yaml\n")[1].split("```")[0]
+
+    experiment = read(source, WORDS)
+
+    assert [step.fault for step in plan(experiment).steps].count("kill") == 11
+    keys = {line.split(":")[0] for line in source.splitlines() if line[:1].isalpha()}
+    told = set(re.findall(r"^\| `([a-z_-]+)`", page, re.MULTILINE))
+    assert keys - {"version", "title", "description", "rollbacks"} <= told

@@ -55,20 +55,15 @@ def test_it(regrow_tree, monkeypatch):
 
 def test_what_outlives_its_tree_fails_the_test_and_is_killed(tmp_path: Path) -> None:
     source = """
+import subprocess
 from pathlib import Path
-import regrow.chaos.stage
-def test_it(regrow_tree, monkeypatch):
-    stop = regrow.chaos.stage.Program.stop
-    def stop_only_the_root(program, within_s):  # a supervisor that forgot its children, as far as the check can tell
-        import signal, subprocess
-        stray = subprocess.Popen(["sleep", "1000"])
-        Path("stray").write_text(str(stray.pid))
-        ending._seen.add((stray.pid, regrow.chaos.stage.start_time(stray.pid)))
-        return stop(program, within_s)
-    ending = regrow_tree._stage.end
-    monkeypatch.setattr(regrow.chaos.stage.Program, "stop", stop_only_the_root)
-    regrow_tree._keep = monkeypatch.undo  # the tree ends after this test's own fixtures
-    monkeypatch.undo = lambda: None
+from regrow.chaos import own_tree
+def test_it(regrow_tree):
+    stray = subprocess.Popen(["sleep", "1000"])
+    Path("stray").write_text(str(stray.pid))
+    named = stray.pid, own_tree.start_time(stray.pid)
+    seen = own_tree.processes
+    own_tree.processes = lambda root: [*seen(root), named]  # as if the tree had started it
 """
 
     ended = run(written(tmp_path, source))

@@ -165,9 +165,10 @@ def _stopped(evidence: Evidence, stage: Stage) -> Evidence:
 
 
 class Interruptions:
-    """Ctrl-C and SIGTERM outside of runs, for the time of a block: they raise KeyboardInterrupt, and are remembered.
+    """Ctrl-C and SIGTERM outside of runs, for the time of a block: the first raises KeyboardInterrupt, and is remembered.
 
-    What is raised while Python forks a process is swallowed by its hooks: ``check`` raises it again.
+    Those that follow are nothing: they would break off what undoes everything on the way out. What is raised while Python
+    forks a process is swallowed by its hooks: ``check`` raises it again.
     """
 
     def __init__(self) -> None:
@@ -188,8 +189,9 @@ class Interruptions:
             raise KeyboardInterrupt
 
     def _come(self, _number: int, _frame: FrameType | None) -> None:
-        self._has_come = True
-        raise KeyboardInterrupt
+        if not self._has_come:
+            self._has_come = True
+            raise KeyboardInterrupt
 
 
 def _one_at_a_time(observer: Observer) -> Observer:

@@ -1,5 +1,7 @@
 """``regrow chaos run``: real trees, real faults; what it says is what happened, and it leaves nothing behind."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from regrow.chaos import journal
 from regrow.chaos.evidence import Verdict
 from regrow.chaos.history import TaskMove
 from regrow.chaos.report import Report, headline
+from regrow.chaos.trial import Interruptions
 from support.chaos import ChaosRun, broken, run
 from support.cluster import is_alive, running
 from support.command import regrow
@@ -181,6 +184,24 @@ def test_an_interruption_before_the_method_leaves_nothing(tmp_path: Path, moment
         assert begun.code() == 3
         assert "interrupted" in begun.text
         assert not strikes(begun)
+
+
+def test_whoever_interrupts_again_does_not_break_off_what_is_tidied_up() -> None:
+    steps: list[str] = []
+
+    def interrupted() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            steps.append("first")
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+            steps.append("last")
+
+    with pytest.raises(KeyboardInterrupt), Interruptions():
+        interrupted()
+
+    assert steps == ["first", "last"]
 
 
 def test_a_tree_that_does_not_allow_it_is_left_alone(tmp_path: Path) -> None:

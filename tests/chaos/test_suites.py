@@ -84,7 +84,7 @@ def test_check_tells_how_much_a_valid_experiment_does() -> None:
     assert ended.returncode == 0, ended.stderr
     first, second = ended.stdout.splitlines()
     assert first == f"smoke: valid, {len(plan(load('smoke')).steps)} faults, about 0.8 min"
-    assert second.endswith("poison.yaml: valid, 2 faults, about 0.5 min")
+    assert second.endswith("poison.yaml: valid, 4 faults, about 0.5 min")
 
 
 def test_check_tells_every_mistake_of_every_file_with_its_line_and_key(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """Shell: ``regrow chaos list`` and ``regrow chaos check``."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 from rich.console import Console
-from rich.table import Table
 
 from regrow.chaos.experiment import Experiment
 from regrow.chaos.schedule import length_s, plan
 from regrow.chaos.suites import load, suites
 from regrow.runtime.errors import ConfigError
+
+NAME: Final = 14  # columns
+TIME: Final = 10
 
 
 def register(chaos: App) -> None:
@@ -20,13 +22,12 @@ def register(chaos: App) -> None:
 
 def show_suites() -> None:
     """The experiments that come with regrow, a line each."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("suite", "takes", "what it does"):
-        table.add_column(column, no_wrap=column != "what it does")
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{'suite':<{NAME}}{'takes':<{TIME}}what it does")
     for name, experiment in suites().items():
-        table.add_row(name, f"about {_minutes(experiment)} min", experiment.description)
-    Console().print(table)
-    Console().print("\n'regrow chaos run SUITE' starts a tree of its own and runs one.", highlight=False)
+        takes = f"{_minutes(experiment)} min"
+        console.print(f"{name:<{NAME}}{takes:<{TIME}}{experiment.description}", markup=False)
+    console.print("\n'regrow chaos run SUITE' starts a tree of its own and runs one.")
 
 
 def check(file: Annotated[list[str], Parameter(negative=())]) -> int:

@@ -102,7 +102,7 @@ class OwnTree:
             "max-queued": self._configuration.max_queued,
         }
         words = [(f"--{name}", str(value)) for name, value in given.items() if value is not None]
-        return ["up", *(word for pair in words for word in pair)]
+        return ["up", "--allow-chaos", *(word for pair in words for word in pair)]
 
 
 @contextmanager

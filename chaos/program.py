@@ -23,13 +23,18 @@ class ProgramFailed(RegrowError):
     code = "program_failed"
 
 
+def bare(environ: Mapping[str, str]) -> dict[str, str]:
+    """Without what is set there for regrow: a tree of our own must not work on the store or the port of somebody else's."""
+    return {name: value for name, value in environ.items() if not name.startswith("REGROW_")}
+
+
 class Program:
     """One run of a Python module as a program; its standard output is read here, its standard error goes to ``log``."""
 
     def __init__(
         self, module: str, *words: str, log: Path, variables: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        """Start it.  ``variables`` are added to its environment."""
+        """Start it.  ``variables`` are added to its environment, see ``bare``."""
         self._log = log
         self._parent = os.getpid()
         with log.open("ab") as errors:
@@ -39,7 +44,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
-                env={**os.environ, **variables},
+                env={**bare(os.environ), **variables},
                 preexec_fn=self._share_fate,
             )
 

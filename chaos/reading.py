@@ -234,12 +234,19 @@ def _action(node: Node, words: Vocabulary) -> Action:
     try:
         words.check(name, options)
     except ConfigError as error:
-        raise Mistake(node, str(error)) from None
+        raise Mistake(node, _in_words_of_files(str(error), fields)) from None
     if found.get("count", 1) > 1 and "every" not in found:
         raise Mistake(node, "'count' needs 'every': how far apart are they?")
     names = {"at": "at_s", "every": "every_s", "jitter": "jitter_s", "every_jitter": "jitter_s", "for": "for_s"}
     timing = _renamed({key: value for key, value in found.items() if key in when}, names)
     return Action(name, options, found.get("target"), **timing)
+
+
+def _in_words_of_files(problem: str, fields: Mapping[str, tuple[str, Reader]]) -> str:
+    """What a fault says of its own fields, with the keys that they have in a file: rate, and not rate_bytes."""
+    for key, (field, _) in fields.items():
+        problem = re.sub(rf"\b{field}\b", key, problem)
+    return problem
 
 
 def _fault_fields(fault: type[msgspec.Struct]) -> dict[str, tuple[str, Reader]]:

@@ -157,7 +157,7 @@ def _canaries(docket: Docket) -> list[Sample]:
 
 
 def _service(strike: Strike, canaries: Sequence[Sample], until: float) -> float | None:
-    """Seconds until the first good canary after the last bad one; 0: none was bad.  None: nobody looked, or none was good again."""
+    """Seconds until the first good canary after the last bad one; 0: none was bad.  None: nobody looked in time, or none was good again."""
     at = strike.applied_at or 0.0
     first = bisect_left(canaries, at, key=lambda sample: sample.at)
     bad = [
@@ -166,7 +166,7 @@ def _service(strike: Strike, canaries: Sequence[Sample], until: float) -> float 
         if canaries[place].at <= until and not canaries[place].is_tolerable
     ]
     if not bad:
-        return 0.0 if first < len(canaries) else None
+        return 0.0 if first < len(canaries) and canaries[first].at <= until else None
     return next((it.at - at for it in canaries[bad[-1] + 1 :] if it.is_tolerable), None)
 
 

@@ -10,26 +10,15 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
-
-import msgspec
-import urllib3
 
 from regrow.chaos.experiment import Configuration
 from regrow.chaos.own_tree import OwnTree, private_home
+from regrow.chaos.permission import attach
 from regrow.chaos.proxy import Proxy
 from regrow.chaos.scene import Link, Scene, Submit
-from regrow.runtime.errors import ConfigError, RegrowError
-
-ATTACH_S: Final = 5.0
-
-
-class NotAllowed(RegrowError):
-    """The tree does not allow chaos, or cannot be asked."""
-
-    code = "chaos_not_allowed"
+from regrow.runtime.errors import ConfigError
 
 
 class Extra:
@@ -64,27 +53,12 @@ class Stage:
             return 0.0
 
 
-class _Allowance(msgspec.Struct):
-    """GET /v1/chaos."""
-
-    allowed: bool
-
-
 @contextmanager
 def attached(url: str) -> Iterator[Stage]:
-    """The running tree whose gateway is at ``url``.  Raises NotAllowed."""
-    gateway = url.rstrip("/")
-    try:
-        answer = urllib3.request("GET", f"{gateway}/v1/chaos", timeout=ATTACH_S, retries=False)
-        is_allowed = answer.status == 200 and msgspec.json.decode(answer.data, type=_Allowance).allowed
-    except (urllib3.exceptions.HTTPError, msgspec.DecodeError) as error:
-        raise NotAllowed(f"nothing at {gateway} says whether chaos is allowed there: {error}") from None
-    if not is_allowed:
-        raise NotAllowed(
-            f"the tree at {gateway} does not allow chaos: start it with 'regrow up --allow-chaos', or leave out --url for an own tree"
-        )
+    """The running tree of this machine whose gateway is at ``url``, if it allows chaos.  Raises ConfigError, TreeUnreadable."""
     extra = Extra()
-    yield Stage(Scene.of(gateway, submit=extra), gateway, extra)
+    scene = replace(attach(url.rstrip("/")), submit=extra)
+    yield Stage(scene, scene.gateway, extra)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,7 @@ from regrow.chaos.checker import check
 from regrow.chaos.dossier import Dossier
 from regrow.chaos.evidence import Evidence, Findings, Verdict
 from regrow.chaos.experiment import Experiment, Hypothesis, Plan, StopWhen
+from regrow.chaos.herald import Herald
 from regrow.chaos.nemesis import Nemesis
 from regrow.chaos.progress import Entered, Observer, Phase, Undone, Word
 from regrow.chaos.report import compose
@@ -61,7 +62,7 @@ def perform(
 ) -> Trial:
     """All of it.  ``command``: which does it again.
 
-    Raises what keeps it from being done: ConfigError, Unfit, NotAllowed, ProgramFailed, KeyboardInterrupt.
+    Raises what keeps it from being done: ConfigError, Unfit, TreeUnreadable, ProgramFailed, KeyboardInterrupt.
     """
     planned = plan(experiment)
     observer = _one_at_a_time(observer)
@@ -114,7 +115,7 @@ def _run(act: _Act, url: str, meant: Plan, interruptions: "Interruptions") -> Ev
     """On a stage of its own. ``meant``: faults that this stage must be able to have, even if they are not done yet."""
     act.observer(Entered(Phase.START, time.monotonic()))
     with _stage(act, url) as stage:
-        with _nemesis(act, stage) as nemesis:
+        with Herald(stage.scene.gateway) as herald, _nemesis(act := _told(act, herald), stage) as nemesis:
             for step in meant.steps:
                 nemesis.check(step)
             interruptions.check()
@@ -124,6 +125,10 @@ def _run(act: _Act, url: str, meant: Plan, interruptions: "Interruptions") -> Ev
         evidence = _stopped(evidence, stage)
     act.dossier.keep(evidence)
     return evidence
+
+
+def _told(act: _Act, herald: Herald) -> _Act:
+    return replace(act, observer=herald.also(act.observer))
 
 
 def _stage(act: _Act, url: str) -> AbstractContextManager[Stage]:

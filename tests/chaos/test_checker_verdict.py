@@ -319,6 +319,17 @@ def test_service_is_restored_when_the_canary_is_good_for_good() -> None:
     assert [round(it, 3) for it in findings.distributions["kill/other/service"].values] == [3.6]
 
 
+def test_where_no_canary_went_after_a_fault_nothing_is_said_of_service() -> None:
+    probe = Probe("canary", "task", Tolerance("max", 500))
+    samples = (Sample(9.5, "canary", "before", is_tolerable=True), Sample(500.0, "canary", "after", is_tolerable=True))
+    evidence = story()
+    experiment = replace(evidence.experiment, hypothesis=Hypothesis((probe,)))
+
+    findings = check(replace(evidence, experiment=experiment, samples=samples))
+
+    assert "kill/other/service" not in findings.distributions
+
+
 @pytest.mark.parametrize(("part", "value"), [(0.5, 50.0), (0.9, 90.0), (0.99, 99.0), (1.0, 100.0), (0.001, 1.0)])
 def test_a_percentile_is_a_value_that_was_measured(part: float, value: float) -> None:
     assert percentile([float(n) for n in range(1, 101)], part) == value

@@ -41,9 +41,9 @@ class Narrator:
                 bound = f" (up to {within_s:g} s)" if within_s else ""
                 self._line(f"[bold]{phase}[/]: {PHASES[phase]}{bound}")
             case Struck(strike=strike):
-                self._line(_struck(strike))
+                self._line(f"  {struck(strike)}")
             case Undone(strike=strike):
-                self._line(f"  {strike.fault} undone{_who(strike)}")
+                self._line(f"  {strike.fault} undone{who(strike)}")
             case Sampled(sample=sample):
                 if sample.is_tolerable == (sample.probe in self._intolerable):
                     self._intolerable ^= {sample.probe}
@@ -53,14 +53,6 @@ class Narrator:
                 self._line(f"  {escape(text)}")
             case Count():
                 pass
-
-    def conclude(self, trial: Trial) -> None:
-        """The verdict, and where the rest is."""
-        for line in verdict_lines(trial.findings, trial.evidence.stopped_because):
-            self._console.print(line)
-        self._console.print(
-            f"report: {escape(str(trial.dossier / 'report.html'))}  (and report.md, report.json, the evidence beside it)"
-        )
 
     def _line(self, text: str) -> None:
         self._console.print(f"{time.monotonic() - self._began:6.1f} s  {text}")
@@ -76,6 +68,14 @@ def tell_plan(console: Console, experiment: Experiment, plan: Plan) -> None:
         length = "" if step.for_s is None else f"{step.for_s:g} s"
         table.add_row(f"{step.at_s:.3f} s", _named(step), escape(_target(step)), length)
     console.print(table)
+
+
+def conclude(console: Console, trial: Trial) -> None:
+    """The verdict, and where the rest is."""
+    for line in verdict_lines(trial.findings, trial.evidence.stopped_because):
+        console.print(line)
+    page = escape(str(trial.dossier / "report.html"))
+    console.print(f"report: {page}  (and report.md, report.json, the evidence beside it)")
 
 
 def verdict_lines(findings: Findings, stopped_because: str) -> list[str]:
@@ -101,13 +101,15 @@ def verdict_lines(findings: Findings, stopped_because: str) -> list[str]:
     return lines
 
 
-def _struck(strike: Strike) -> str:
+def struck(strike: Strike) -> str:
+    """What was done to whom, or why nothing was."""
     if strike.applied_at is None:
-        return f"  {strike.fault} [yellow]missed[/]: {escape(strike.detail)}"
-    return f"  [red]{strike.fault}[/]{_who(strike)}: {escape(strike.detail)}"
+        return f"{strike.fault} [yellow]missed[/]: {escape(strike.detail)}"
+    return f"[red]{strike.fault}[/]{who(strike)}: {escape(strike.detail)}"
 
 
-def _who(strike: Strike) -> str:
+def who(strike: Strike) -> str:
+    """The victim, if it has one."""
     return f" {escape(strike.victim.path)} (pid {strike.victim.pid})" if strike.victim is not None else ""
 
 

@@ -48,12 +48,13 @@ class Sampled(msgspec.Struct, frozen=True, tag="sampled"):
 
 
 class Count(msgspec.Struct, frozen=True, tag="count"):
-    """How far the workload is, about once a second."""
+    """How far the workload is, and how many faults are to be undone, about once a second."""
 
     at: float
     sent: int
     acknowledged: int
     ended: int
+    outstanding: int = 0
 
 
 class Said(msgspec.Struct, frozen=True, tag="said"):

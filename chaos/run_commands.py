@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from regrow.chaos.experiment import Experiment
-from regrow.chaos.narrator import Narrator, tell_plan
+from regrow.chaos.narrator import conclude, tell_plan
 from regrow.runtime.errors import RegrowError
 
 
@@ -49,6 +49,7 @@ def run(
     dry_run
         print the plan and do nothing
     """
+    from regrow.chaos.live import watching
     from regrow.chaos.schedule import plan
     from regrow.chaos.suites import load
     from regrow.chaos.trial import perform
@@ -61,10 +62,10 @@ def run(
         if dry_run:
             tell_plan(console, meant, plan(meant))
             return 0
-        narrator = Narrator(console, meant)
         command = shlex.join(["regrow", "chaos", "run", experiment, "--seed", str(meant.seed)])
-        trial = perform(meant, out or directory(meant), narrator, command=command, url=url, has_twin=baseline)
-        narrator.conclude(trial)
+        with watching(console, meant, plan(meant)) as observer:
+            trial = perform(meant, out or directory(meant), observer, command=command, url=url, has_twin=baseline)
+        conclude(console, trial)
     except KeyboardInterrupt:
         return _aborted("interrupted; everything was undone")
     except RegrowError as error:

@@ -98,12 +98,15 @@ class Run:
         self._enter(Phase.METHOD, max(self._experiment.workload.duration_s, length_s(self._plan)))
         began = time.monotonic()
         working = asyncio.create_task(load.run(began))
+        counting = asyncio.create_task(self._count(load))
         try:
             await self._unless_stopped(self._method(began, door, load, probes, working))
         finally:
             load.cease()
             ended = await self._heal()
         settled_at = await self._settle(working)
+        counting.cancel()
+        self._tell(self._counted(load))
         await self._unless_stopped(self._whole_again(before, ended + self._experiment.settle_s))
         await self._read(load, collector, probes)
         after = None if self.why_stopped else await self._census()
@@ -147,8 +150,7 @@ class Run:
     ) -> None:
         """Until all faults have been done and all submits sent."""
         beside = [
-            asyncio.create_task(work)
-            for work in (self._count(load), self._guarded(door), probes.watch(), self._must_go_on(working))
+            asyncio.create_task(work) for work in (self._guarded(door), probes.watch(), self._must_go_on(working))
         ]
         try:
             async with asyncio.TaskGroup() as group:
@@ -186,8 +188,11 @@ class Run:
     async def _count(self, load: Load) -> None:
         while True:
             await asyncio.sleep(COUNT_S)
-            ended = len(load.acknowledged) - len(load.open)
-            self._tell(Count(time.monotonic(), load.sent, len(load.acknowledged), ended))
+            self._tell(self._counted(load))
+
+    def _counted(self, load: Load) -> Count:
+        acknowledged, outstanding = len(load.acknowledged), self._nemesis.outstanding
+        return Count(time.monotonic(), load.sent, acknowledged, acknowledged - len(load.open), outstanding)
 
     async def _heal(self) -> float:
         """Undo everything, whatever else wants to happen; when that was."""

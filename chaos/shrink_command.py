@@ -79,12 +79,7 @@ class Bench:
 
     def __init__(self, dossier: Dossier, tries: int, out: Path | None, url: str, console: Console) -> None:
         self._experiment, self._plan = dossier.begun()
-        self._meant = violated(dossier.findings())
-        if not self._meant:
-            raise NothingBroken(
-                f"{dossier.path} is {dossier.findings().verdict}: only a run that was invalid can be shrunk; "
-                "name one whose 'regrow chaos run' ended with exit code 1"
-            )
+        self._meant = _broken(dossier)
         self._out = _made(out or dossier.path / "shrinking")
         self._tries = tries
         self._url = url
@@ -148,6 +143,18 @@ def smallest(steps: Steps, is_failing: Callable[[Steps], bool], keep: Callable[[
     if len(left) == 1 and is_failing(()):  # the workload alone
         keep(left := ())
     return left
+
+
+def _broken(dossier: Dossier) -> set[str]:
+    """What is to be broken again.  Raises NothingBroken."""
+    findings = dossier.findings()
+    if found := violated(findings):
+        return found
+    if findings.verdict is Verdict.INVALID:
+        raise NothingBroken(f"{dossier.path} broke no invariant, so it cannot be shrunk: {'; '.join(findings.reasons)}")
+    raise NothingBroken(
+        f"{dossier.path} is {findings.verdict}: only a run that was invalid can be shrunk (exit code 1 of 'regrow chaos run')"
+    )
 
 
 def violated(findings: Findings) -> set[str]:

@@ -57,6 +57,10 @@ class Dossier:
         found._write("plan.json", plan)
         return found
 
+    def begun(self) -> tuple[Experiment, Plan]:
+        """What was to be done.  Raises ConfigError, Damaged."""
+        return self._read("experiment.json", Experiment), self._read("plan.json", Plan)
+
     def keep(self, evidence: Evidence) -> None:
         """All of it that is in no other file."""
         self._write("census.json", {"before": evidence.before, "after": evidence.after})

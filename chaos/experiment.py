@@ -51,7 +51,8 @@ class Action(msgspec.Struct, frozen=True):
     """One line of the method: a fault and when it comes: at ``at_s``, or ``count`` times, ``every_s`` with ``jitter_s``.
 
     ``fault`` is its name and ``options`` are its own fields, checked (see ``faults``).  ``for_s``: undone after that.
-    Without ``background`` the next line's clock starts when this one is over.
+    Without ``background`` the next line's clock starts when this one is over. ``seed``: of what its (first) fault leaves to chance, in
+    place of one that comes of the experiment's.
     """
 
     fault: str
@@ -63,6 +64,7 @@ class Action(msgspec.Struct, frozen=True):
     count: int = 1
     for_s: float | None = None
     background: bool = False
+    seed: int | None = None
 
 
 class Workload(msgspec.Struct, frozen=True):

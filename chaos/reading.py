@@ -60,6 +60,7 @@ WHEN: Final[dict[str, Reader]] = {
     "count": integer(1),
     "for": duration,
     "background": flag,
+    "seed": integer(0),
 }
 
 

@@ -3,7 +3,13 @@
 The lines of a method follow each other. A line with ``at`` starts then; one without it starts when the line before it is over, or at the
 same moment as that one if that is in the ``background``.  With ``every`` its faults come one interval after the start, two intervals
 after it, and so on, each moved by up to ``jitter`` in either direction, but never before the start.
+
+``spelled_out`` is the way back: an experiment whose lines are the steps of a plan, one each, with their own times and seeds.
 """
+
+from collections.abc import Iterable
+
+import msgspec
 
 from regrow.chaos.dice import derived, fraction
 from regrow.chaos.experiment import Action, Experiment, Plan, Step
@@ -27,16 +33,32 @@ def plan(experiment: Experiment) -> Plan:
             action.options,
             action.target,
             action.for_s,
-            derived(experiment.seed, line, turn),
+            _seed(experiment.seed, line, action, turn),
         )
         for number, (at_s, line, turn, action) in enumerate(sorted(found, key=lambda it: it[:3]), start=1)
     ]
     return Plan(experiment.title, experiment.seed, tuple(steps))
 
 
+def spelled_out(experiment: Experiment, steps: Iterable[Step]) -> Experiment:
+    """The same with these steps for its method; what had to be hit is asked no more, since fewer faults may not do it."""
+    method = [
+        Action(step.fault, step.options, step.target, step.at_s, for_s=step.for_s, background=True, seed=step.seed)
+        for step in steps
+    ]
+    expect = msgspec.structs.replace(experiment.expect, must_hit={})
+    return msgspec.structs.replace(experiment, method=tuple(method), expect=expect)
+
+
 def length_s(plan: Plan) -> float:
     """From the start of the method until its last fault is over."""
     return max((step.at_s + (step.for_s or 0.0) for step in plan.steps), default=0.0)
+
+
+def _seed(seed: int, line: int, action: Action, turn: int) -> int:
+    if action.seed is None:
+        return derived(seed, line, turn)
+    return action.seed if turn == 0 else derived(action.seed, turn)
 
 
 def _time_s(seed: int, line: int, action: Action, start_s: float, turn: int) -> float:

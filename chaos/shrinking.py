@@ -5,11 +5,11 @@ The steps are cut into parts. A part alone, or all but a part, is tried; one tha
 are made smaller, down to single steps.  What is left at the end is minimal in this sense: without any one of its steps it did not fail.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from itertools import pairwise
 from typing import Generic, TypeVar
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", bound=Hashable)
 
 
 class Shrinking(Generic[Item]):

@@ -48,12 +48,18 @@ class Trial(msgspec.Struct, frozen=True):
     twin: Evidence | None = None
 
     @property
+    def is_interrupted(self) -> bool:
+        """By a signal, rather than by a stop condition."""
+        return self.evidence.stopped_because.startswith(INTERRUPTED)
+
+    @property
     def code(self) -> Code:
         """An early end is none of the three verdicts."""
         return Code.ABORTED if self.evidence.stopped_because else CODES[self.findings.verdict]
 
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTED: Final = "interrupted"
 CODES: Final = {Verdict.VALID: Code.VALID, Verdict.INVALID: Code.INVALID, Verdict.UNKNOWN: Code.UNKNOWN}
 
 
@@ -151,7 +157,7 @@ async def _play(act: _Act, stage: Stage, nemesis: Nemesis) -> Evidence:
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
-        loop.add_signal_handler(number, run.stop, f"interrupted by {number.name}")
+        loop.add_signal_handler(number, run.stop, f"{INTERRUPTED} by {number.name}")
     try:
         return await run.play()
     finally:
@@ -165,7 +171,7 @@ def _stopped(evidence: Evidence, stage: Stage) -> Evidence:
     try:
         return msgspec.structs.replace(evidence, orphans=stage.end())
     except KeyboardInterrupt:
-        why = evidence.stopped_because or "interrupted while the tree was stopped"
+        why = evidence.stopped_because or f"{INTERRUPTED} while the tree was stopped"
         return msgspec.structs.replace(evidence, stopped_because=why)
 
 

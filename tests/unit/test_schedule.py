@@ -57,6 +57,16 @@ def test_another_seed_is_another_plan_and_the_seeds_of_its_steps_all_differ() ->
     assert len({step.seed for step in (*first.steps, *second.steps)}) == 100
 
 
+def test_a_line_with_a_seed_of_its_own_keeps_it_whatever_is_around_it() -> None:
+    own = Action("kill", every_s=1.0, count=3, seed=7)
+    alone = [step.seed for step in plan(Experiment("it", seed=1, method=(own,))).steps]
+    among = [step.seed for step in plan(Experiment("it", seed=2, method=(Action("stop"), own))).steps]
+
+    assert alone[0] == 7
+    assert len(set(alone)) == 3
+    assert among[1:] == alone
+
+
 def test_a_plan_is_the_same_byte_for_byte_here_and_everywhere() -> None:
     experiment = Experiment("it", seed=42, method=(Action("kill", every_s=5.0, jitter_s=1.0, count=3),))
 

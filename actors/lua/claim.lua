@@ -190,9 +190,9 @@ end
 
 if seen > 0 then redis.call("LTRIM", queue, seen, -1) end
 if vanished > 0 then counts.vanished = vanished end
-if ghosts > 0 then
+if ghosts + vanished > 0 then -- what has vanished had ended, and was a ghost until its record expired
   local known = ghosts_in(counters)
-  if known > 0 then counts.ghosts = -math.min(known, ghosts) end
+  if known > 0 then counts.ghosts = -math.min(known, ghosts + vanished) end
 end
 redis.call("HSET", memo, "id", claim_id, "tasks", table.concat(taken, " "))
 redis.call("PEXPIRE", memo, 600000)

@@ -7,7 +7,7 @@
 """
 
 from regrow.actors.placement import AHEAD_S
-from regrow.actors.task import State
+from regrow.actors.task import State, WorkerId
 from regrow.actors.wire import Mode
 from regrow.chaos.simulation.dispatcher import DispatcherProcess
 from regrow.chaos.simulation.history import History, Violation, story
@@ -16,8 +16,8 @@ from regrow.chaos.simulation.tree import Tree
 from regrow.runtime.spec import ChildState
 
 
-def check_capacity(dispatcher: DispatcherProcess, highest: dict[str, int]) -> None:
-    """``highest``: the most that each worker has ever granted."""
+def check_capacity(dispatcher: DispatcherProcess, highest: dict[WorkerId, int]) -> None:
+    """``highest``: the most that each worker has ever granted, by its own word."""
     for seat in dispatcher.core.leases.seats:
         mine = [lease for lease in seat.leases.values() if lease.task is not None]
         adopted = len(seat.leases) - len(mine)
@@ -26,7 +26,7 @@ def check_capacity(dispatcher: DispatcherProcess, highest: dict[str, int]) -> No
             text = f"{seat.hello.worker} has {len(mine)} leases worth {load_s:.3f} s in {seat.hello.slots} slots"
             raise Violation("capacity", text)
         if seat.hello.mode is Mode.PULL:
-            highest[seat.hello.worker] = most = max(highest.get(seat.hello.worker, 0), seat.granted)
+            most = highest.get(seat.hello.worker, 0)
             if len(mine) > most and not adopted:
                 raise Violation("capacity", f"{seat.hello.worker} granted {most} and has {len(mine)} leases")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from random import Random
 from typing import Final
 
 from regrow.chaos.simulation.causes import Causes
@@ -30,6 +31,7 @@ class Faults:
         server: Callable[[], Server | None],
         hit: Callable[[str], None],
         violated: Callable[[str, str], None],
+        dice: Random,
     ) -> None:
         self._clock = clock
         self._causes = causes
@@ -37,6 +39,7 @@ class Faults:
         self._server = server
         self._hit = hit
         self._violated = violated
+        self._dice = dice
 
     def strike(self, step: Step) -> None:
         """Do it, unless there is no victim."""
@@ -49,6 +52,8 @@ class Faults:
                 self._strike_link(step, tree)
             case "store":
                 self._strike_store(step, tree)
+            case "machine":
+                self._suspend(step, tree)
             case "partition":
                 self._partition(step, tree)
             case _:
@@ -155,6 +160,16 @@ class Faults:
             case _:
                 victim.end(KILLED)
 
+    def _suspend(self, step: Step, tree: Tree) -> None:
+        """Every process of a tree at once, as a machine that is paused."""
+        processes: list[Process | None] = [tree.root, tree.pool, tree.dispatcher, tree.gateway, *tree.workers.values()]
+        processes += [slot for worker in tree.living() for slot in worker.slots.values()]
+        self._note(step, f"{tree.name}/tree", step.for_s)
+        self._causes.note(f"{tree.name}/dispatcher", self._clock.now, self._clock.now + step.for_s + AFTER_S)
+        for process in processes:
+            if process is not None:
+                process.freeze(step.for_s + 0.001 * self._dice.random())
+
     # The store.
 
     def _strike_store(self, step: Step, tree: Tree) -> None:
@@ -172,7 +187,7 @@ class Faults:
                 server.slow_s = 0.5 * step.extra
                 self._clock.after(step.for_s, partial(setattr, server, "slow_s", 0.0))
             case FaultKind.STORE_RESET if line is not None:
-                line.reset()
+                line.shake(min(step.for_s, 2.0))
             case FaultKind.STORE_CUT if line is not None:
                 line.cut(step.for_s)
 

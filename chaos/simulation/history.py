@@ -7,7 +7,7 @@ The invariants, and the words in which a violation names them:
 - ``no_overwrite``: what is stored was made by the attempt and worker that had the lease, and ``value_correct``: by this task
 - ``bounded_reexec``: an attempt is started at most once; what was given back, never; each loss and crash has a cause that was injected
 - ``at_most_once``: a task with a single attempt is started at most once
-- ``overlap``: two runs of one task go on beside each other only while something is wrong with the older one's place
+- ``overlap``: a run goes on beside another one of its task, or after its task's end, only while something is wrong at its place
 - ``ack_after_store``: no outcome is acknowledged that the store does not have
 - ``legal_transitions``: no other moves (the model's table is the product's)
 """
@@ -25,7 +25,7 @@ from regrow.chaos.simulation.task_plan import Kind, Life, Run
 from regrow.chaos.simulation.trace import Trace
 
 MEMORY_S: Final = 15.0  # for so long after it a fault is still the cause of what is lost
-OVERLAP_S: Final = 10.0  # and two runs of one task may go on beside each other
+OVERLAP_S: Final = 4.0  # and what is somebody else's by now may go on for so long
 FINAL: Final = {
     Kind.RAISES: ("raised",),
     Kind.POISON: ("quarantined", "crashed"),
@@ -104,16 +104,18 @@ class History:
         if life.limit == 1 and sum(life.starts.values()) > 1:
             raise Violation("at_most_once", f"{story(life)} may be started once only")
 
-    def _check_overlap(self, life: Life, older: Run, newer: Run) -> None:
-        if older.is_over or newer.is_over or self.is_wild:
+    def _check_overlap(self, life: Life, older: Run, newer: Run | None) -> None:
+        """``newer`` None: the task has ended."""
+        if older.is_over or (newer is not None and newer.is_over) or self.is_wild:
             return
         now = self._clock.now
         names = (*self._parts_of(older.place), "store", "inherit")
-        if not self._causes.any_of(names, now - OVERLAP_S, now):
-            text = f"attempts {older.attempt} ({older.place}) and {newer.attempt} ({newer.place}) of {story(life)}"
-            raise Violation(
-                "overlap", f"{text} have run beside each other for {OVERLAP_S:g} s, and nothing is wrong there"
-            )
+        if self._causes.any_of(names, now - OVERLAP_S, now):
+            self._clock.after(OVERLAP_S, partial(self._check_overlap, life, older, newer))
+            return
+        beside = "after its end" if newer is None else f"beside attempt {newer.attempt} at {newer.place}"
+        text = f"attempt {older.attempt} of {story(life)} has run on at {older.place} for {OVERLAP_S:g} s {beside}"
+        raise Violation("overlap", f"{text}, and nothing is wrong there")
 
     # The store's moves.
 
@@ -205,6 +207,9 @@ class History:
             raise Violation("terminal_is_true", f"{story(life)} ended as {kind}")
         if move is Move.SUCCEED and life.kind in (Kind.RAISES, Kind.POISON, Kind.HANGS):
             raise Violation("terminal_is_true", f"{story(life)} returned")
+        for run in life.active:
+            self._saw("runs on after its end")
+            self._clock.after(OVERLAP_S, partial(self._check_overlap, life, run, None))
         self.on_end(life)
 
     def _may_end(self, life: Life, kind: str) -> bool:

@@ -18,6 +18,7 @@ RUNS_S: Final = {
     Kind.SHORT: (1e-3, 20e-3),
     Kind.MEDIUM: (0.05, 2.0),
     Kind.LONG: (3.0, 12.0),
+    Kind.SLOW: (15.0, 40.0),
     Kind.ONCE: (0.05, 4.0),
 }
 ORDINARY_S: Final = (1e-3, 0.5)

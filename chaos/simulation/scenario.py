@@ -37,6 +37,7 @@ class FaultKind(StrEnum):
     LINK_DAMAGE = "link.damage"
     LINK_DOUBLE = "link.double"  # this and the next only in wild scenarios: TCP does neither
     LINK_OVERTAKE = "link.overtake"
+    MACHINE_SUSPEND = "machine.suspend"  # every process of a tree at once
     PARTITION = "partition"  # half of the workers at once
     START_FAIL = "start.fail"
     START_SLOW = "start.slow"

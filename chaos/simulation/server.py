@@ -16,6 +16,7 @@ from regrow.chaos.simulation.store import ModelStore
 from regrow.runtime.spec import ExitReason
 
 LATE_S: Final = 4.0  # how long something may lie in the network
+SHAKY: Final = 0.5  # of the calls break
 Operation = Callable[[ModelStore], object]
 Answered = Callable[[object], None]
 
@@ -75,6 +76,7 @@ class Line:
     ) -> None:
         self.is_cut = False
         self._saw = saw
+        self._shaky_until = 0.0
         self._owner = owner
         self._clock = owner.clock
         self._server = server
@@ -98,20 +100,27 @@ class Line:
             server.mourners.append(self._server_ended)
         self._clock.after(self._trip_s(server), partial(self._arrive, call))
         self._owner.after(STORE_TIMEOUT_S, partial(self._give_up, call))
+        if self._clock.now < self._shaky_until and self._dice.random() < SHAKY:
+            self._clock.after(2 * self._trip_s(server) * self._dice.random(), partial(self._break, call))
 
     def cut(self, for_s: float) -> None:
         """Nothing passes for so long; what is on its way is kept back."""
         self.is_cut = True
         self._clock.after(for_s, self._heal)
 
-    def reset(self) -> None:
-        """The connection breaks: what was called is carried out or not, or comes later."""
-        for call in list(self._calls):
-            if not call.is_applied:
-                call.is_void = True
-                if self._dice.random() < 0.5:
-                    self._clock.after(self._dice.random() * LATE_S, partial(self._haunt, call))
-            self._fail(call)
+    def shake(self, for_s: float) -> None:
+        """For so long, connections break in the middle of calls."""
+        self._shaky_until = self._clock.now + for_s
+
+    def _break(self, call: Call) -> None:
+        """The connection is gone: what was called is carried out or not, or comes later."""
+        if call.is_over:
+            return
+        if not call.is_applied:
+            call.is_void = True
+            if self._dice.random() < 0.5:
+                self._clock.after(self._dice.random() * LATE_S, partial(self._haunt, call))
+        self._fail(call)
 
     def _trip_s(self, server: Server) -> float:
         return (self._base_s + server.slow_s) * (0.5 + self._dice.random())

@@ -14,6 +14,7 @@ class Kind(StrEnum):
     SHORT = "short"  # milliseconds
     MEDIUM = "medium"  # up to two seconds
     LONG = "long"  # longer than a heartbeat's window
+    SLOW = "slow"  # a minute or so
     RAISES = "raises"
     RETRIED = "retried"  # raises at its first tries, under a policy that has it tried again
     POISON = "poison"  # its slot dies each time

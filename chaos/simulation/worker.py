@@ -50,6 +50,10 @@ class Surroundings(Protocol):
         """The task with these parameters."""
         ...
 
+    def granted(self, worker: WorkerId, tasks: int) -> None:
+        """When this is said."""
+        ...
+
 
 class Post(Protocol):
     """What a worker's place in a tree gives it; outside of a tree, what stands for that."""
@@ -233,6 +237,7 @@ class WorkerProcess(Process):
             if tasks != self._granted:
                 self._send(wire.Grant(tasks))
                 self._granted = tasks
+                self._world.granted(self.worker_id, tasks)
 
     def _send(self, message: wire.FromWorker) -> None:
         self._talk.says(message)

@@ -51,13 +51,13 @@ class World:
             Tree(self, f"t{n}", scenario.mode, scenario.workers, scenario.slots, has_store=scenario.trees == 1)
             for n in range(scenario.trees)
         ]
-        self.faults = Faults(self.clock, self.causes, self.trees, self.server, self.saw, self._violate)
+        self.faults = Faults(self.clock, self.causes, self.trees, self.server, self.saw, self._violate, self.dice)
         client = Client(self.clock, self._gateways, self.dice, self._accepted, self._cancelled, self.saw)
         self.load = Load(scenario, self.clock, self.history.lives, client)
         self._server: Server | None = None
         self._subscribed: list[DispatcherProcess] = []
         self._deaf: set[DispatcherProcess] = set()
-        self._granted: dict[str, int] = {}
+        self._granted: dict[WorkerId, int] = {}
         self._ids = 0
         self._begin()
 
@@ -125,6 +125,10 @@ class World:
         """After each step of a dispatcher."""
         if self.scenario.workers <= SMALL:
             audit.check_capacity(dispatcher, self._granted)
+
+    def granted(self, worker: WorkerId, tasks: int) -> None:
+        """What a worker says that it is willing to hold."""
+        self._granted[worker] = max(tasks, self._granted.get(worker, 0))
 
     def subscribe(self, dispatcher: DispatcherProcess) -> None:
         """To the store's hints."""

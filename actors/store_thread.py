@@ -179,7 +179,7 @@ class StoreThread:
                 return stimuli.PutBack(store.mend(us, suspects, close))
             case Pulse(dispatcher, workers):
                 pulse = store.beat(dispatcher, workers)
-                return stimuli.Pulsed(pulse.queued, pulse.silent, pulse.signs, pulse.has_leases_back)
+                return stimuli.Pulsed(pulse.queued, pulse.silent, pulse.signs, pulse.has_leases_back, pulse.leases)
             case Record(tree, first, happenings):
                 store.record(tree, first, happenings)
                 return Recorded(first + len(happenings) - 1)

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from regrow.chaos import report_command, run_commands
+from regrow.chaos import report_command, run_commands, simulate_command
 from regrow.chaos.evidence import Strike
 from regrow.chaos.experiment import Doing, Step, Target
 from regrow.chaos.fate import Fate
@@ -22,6 +22,7 @@ chaos = App(name="chaos", help="Do faults to a running tree, on purpose.")
 app.command(chaos)
 run_commands.register(chaos)
 report_command.register(chaos)
+simulate_command.register(chaos)
 
 While = Annotated[Doing, Parameter(name=["--while"])]
 

@@ -5,7 +5,6 @@ them.
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from random import Random
 from typing import cast
 
 import msgspec
@@ -14,6 +13,7 @@ from regrow.actors import stimuli
 from regrow.actors.records import Claim, Held, Pulse
 from regrow.actors.stimuli import StoreEffect
 from regrow.actors.task import Drop, Move, Settlement, Verdict
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.pace import STORE_RETRY
 from regrow.chaos.simulation.process import Process
 from regrow.chaos.simulation.server import Line
@@ -41,7 +41,7 @@ class Caller:
     """``deliver`` is told what happened, in order."""
 
     def __init__(
-        self, owner: Process, line: Line, dispatcher: str, deliver: Callable[[Delivery], None], dice: Random
+        self, owner: Process, line: Line, dispatcher: str, deliver: Callable[[Delivery], None], dice: Chance
     ) -> None:
         self._owner = owner
         self._line = line
@@ -113,6 +113,8 @@ def carry_out(request: Request, us: str, store: ModelStore) -> Delivery:
             return stimuli.CodeFetched(dict.fromkeys(digests, b"code"))
         case stimuli.Inherit(former):
             return stimuli.Inherited(former, _inherit(store, us, former))
+        case stimuli.ReadLeases():
+            return stimuli.LeasesRead(store.leases_of(us))
         case stimuli.Promote():
             return stimuli.Promoted(*store.promote())
         case stimuli.FetchDrops():
@@ -120,10 +122,12 @@ def carry_out(request: Request, us: str, store: ModelStore) -> Delivery:
             return stimuli.Dropped(drops)
         case Beat():
             pulse: Pulse = store.beat(us)
-            return stimuli.Pulsed(pulse.queued, pulse.silent)
+            return stimuli.Pulsed(pulse.queued, pulse.silent, leases=pulse.leases)
         case Farewell():
             _take_leave(store, us)
             return Departed()
+        case stimuli.Scan() | stimuli.Walk() | stimuli.Mend():
+            raise AssertionError("the model of the store is never damaged, so nothing is searched for")
 
 
 def _inherit(store: ModelStore, us: str, former: str) -> list[Held]:

@@ -7,7 +7,6 @@ readable.
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
-from random import Random
 from typing import Protocol, get_args
 
 from regrow.actors import stimuli, wire
@@ -16,6 +15,7 @@ from regrow.actors.reception import Identity
 from regrow.actors.stimuli import Effect, Stimulus
 from regrow.actors.task import WorkerId
 from regrow.chaos.simulation.caller import Beat, Caller, Delivery, Departed, Farewell
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.clock import Clock
 from regrow.chaos.simulation.network import Connection, Way
 from regrow.chaos.simulation.pace import DRAIN_S, FAREWELL_S, PULSE_S
@@ -31,7 +31,7 @@ class Surroundings(Protocol):
     """What a dispatcher needs of its world."""
 
     clock: Clock
-    dice: Random
+    dice: Chance
     round_s: float
 
     def saw(self, what: str) -> None:

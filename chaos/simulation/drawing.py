@@ -1,10 +1,9 @@
 """Core: a scenario as a pure function of a seed and of how large it is to be."""
 
-from random import Random
-
 import msgspec
 
 from regrow.actors.wire import Mode
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.scenario import WILD, FaultKind, Scenario, Step
 from regrow.chaos.simulation.task_plan import Kind
 
@@ -32,7 +31,7 @@ class Size(msgspec.Struct, frozen=True):
 
 def scenario(seed: int, size: Size = Size()) -> Scenario:  # noqa: B008 (a frozen value)
     """The same seed and size give the same scenario."""
-    dice = Random(f"scenario {seed}")
+    dice = Chance(f"scenario {seed}")
     workers = size.workers or dice.choice((1, 2, 2, 3, 4, 6))
     chaos_s = 3600.0 * size.hours if size.hours else dice.uniform(15.0, 60.0)
     is_wild = dice.random() < 0.1
@@ -61,7 +60,7 @@ def scenario(seed: int, size: Size = Size()) -> Scenario:  # noqa: B008 (a froze
     )
 
 
-def _steps(dice: Random, trees: int, workers: int, chaos_s: float, *, is_wild: bool) -> list[Step]:
+def _steps(dice: Chance, trees: int, workers: int, chaos_s: float, *, is_wild: bool) -> list[Step]:
     kinds = [kind for kind in FaultKind if is_wild or kind not in WILD]
     usual = dice.sample(kinds, dice.randint(2, len(kinds)))  # some seeds have much of little
     weights = [0.15 if kind in RARE else 1.0 for kind in usual]

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from functools import partial
-from random import Random
 from typing import Final
 
 from regrow.chaos.simulation.causes import Causes
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.clock import Clock
 from regrow.chaos.simulation.network import Path, Way
 from regrow.chaos.simulation.process import KILLED, Process
@@ -31,7 +31,7 @@ class Faults:
         server: Callable[[], Server | None],
         hit: Callable[[str], None],
         violated: Callable[[str, str], None],
-        dice: Random,
+        dice: Chance,
     ) -> None:
         self._clock = clock
         self._causes = causes

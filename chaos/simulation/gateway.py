@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
-from random import Random
 from typing import Final, cast
 
 from regrow.actors.records import CancelVerdict, SubmitVerdict
 from regrow.actors.task import TaskId
-from regrow.chaos.simulation.clock import Clock
+from regrow.chaos.simulation.chance import Chance
+from regrow.chaos.simulation.clock import Callback, Clock
 from regrow.chaos.simulation.process import Process
 from regrow.chaos.simulation.server import Line
 from regrow.chaos.simulation.store_record import Submission
@@ -42,7 +42,7 @@ class Client:
         self,
         clock: Clock,
         gateways: Callable[[], list[Gateway]],
-        dice: Random,
+        dice: Chance,
         accepted: Callable[[list[Submission]], None],
         cancelled: Callable[[TaskId, CancelVerdict], None],
         saw: Callable[[str], None],
@@ -53,6 +53,7 @@ class Client:
         self._accepted = accepted
         self._cancelled = cancelled
         self._saw = saw
+        self._waiting: list[Callback] = []
 
     def submit(self, tasks: list[Submission]) -> None:
         """Have these done."""
@@ -77,6 +78,17 @@ class Client:
         if refused:
             self._clock.after(AGAIN_S, partial(self.submit, refused))
 
+    def _wait(self, callback: Callback) -> None:
+        """Until there may be a gateway."""
+        if not self._waiting:
+            self._clock.after(AGAIN_S, self._try_again)
+        self._waiting.append(callback)
+
+    def _try_again(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for callback in waiting:
+            callback()
+
     def _ask(self, ask: Callable[[Gateway, Reply], None], answered: Reply) -> None:
         """Until it is answered; nobody knows what became of a request that was not."""
         is_over = False
@@ -98,7 +110,7 @@ class Client:
 
         gateways = [gateway for gateway in self._gateways() if gateway.is_open]
         if not gateways:
-            self._clock.after(AGAIN_S, partial(self._ask, ask, answered))
+            self._wait(partial(self._ask, ask, answered))
             return
         gateway = gateways[self._dice.randrange(len(gateways))]
         ask(gateway, reply)

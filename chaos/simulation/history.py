@@ -51,7 +51,8 @@ class History:
     def __init__(self, clock: Clock, causes: Causes, trace: Trace, saw: Callable[[str], None]) -> None:
         self.lives: dict[int, Life] = {}
         self.places: dict[WorkerId, str] = {}
-        self.open = 0  # acknowledged tasks that have not ended
+        self.acknowledged = 0
+        self.open = 0  # of these, the tasks that have not ended
         self.runs = 0
         self.ended = 0
         self.is_wild = False  # messages are doubled and overtaken, as TCP does not

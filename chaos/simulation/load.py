@@ -1,11 +1,11 @@
 """Core: which tasks are submitted when, and which are cancelled."""
 
 from functools import partial
-from random import Random
 from typing import Final
 
 from regrow.actors.limits import Limits, Retry
 from regrow.actors.task import MAX_ATTEMPTS, Digest, TaskId
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.clock import Clock
 from regrow.chaos.simulation.gateway import Client
 from regrow.chaos.simulation.scenario import Scenario
@@ -36,7 +36,7 @@ class Load:
         self._clock = clock
         self._lives = lives
         self._client = client
-        self._dice = Random(f"load {scenario.seed}")
+        self._dice = Chance(f"load {scenario.seed}")
         self._kinds = [Kind(kind) for kind in scenario.mix]
         self._shares = list(scenario.mix.values())
         self._gap_s = scenario.chaos_s / max(1, scenario.tasks)

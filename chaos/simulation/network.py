@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import partial
-from random import Random
 from typing import Final, Protocol
 
 from regrow.actors.task import WorkerId
 from regrow.actors.wire import FromWorker, ToWorker
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.clock import Clock
 from regrow.chaos.simulation.pace import RECONNECT_S, SILENT_PEER_S
 from regrow.chaos.simulation.process import Process
@@ -55,7 +55,7 @@ class Path:
     """The network between one place and the dispatcher, whichever processes are at its ends."""
 
     clock: Clock
-    dice: Random
+    dice: Chance
     base_s: float
     delay_s: float = 0.0
     damage: float = 0.0  # probability per message

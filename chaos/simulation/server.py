@@ -6,9 +6,9 @@ front of a server that is stopped.  So every call may come late, and once more t
 
 from collections.abc import Callable
 from functools import partial
-from random import Random
 from typing import Final
 
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.clock import Callback, Clock
 from regrow.chaos.simulation.pace import RECONNECT_S, STORE_TIMEOUT_S
 from regrow.chaos.simulation.process import Process
@@ -70,7 +70,7 @@ class Line:
         self,
         owner: Process,
         server: Callable[[], Server | None],
-        dice: Random,
+        dice: Chance,
         base_s: float,
         saw: Callable[[str], None],
     ) -> None:

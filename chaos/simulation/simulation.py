@@ -52,7 +52,8 @@ def _run(world: World) -> None:
     while clock.step():
         if clock.now > world.scenario.chaos_s + SETTLE_S + 2 * load.work_s / slots:
             break
-        if load.is_done and not history.open and clock.now > world.scenario.chaos_s + QUIET_S:
+        is_done = load.is_done and history.acknowledged == load.submitted and not history.open
+        if is_done and clock.now > world.scenario.chaos_s + QUIET_S:
             break
     settled = clock.now + QUIET_S
     while clock.now < settled and clock.step():

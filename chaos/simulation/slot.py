@@ -6,11 +6,11 @@ may be reading itself.
 
 from collections import deque
 from functools import partial
-from random import Random
 from typing import Final, NamedTuple, Protocol
 
 from regrow.actors.packets import Answer, CodeMissing, Ended
 from regrow.actors.task import Digest, Failure, FailureKind, WorkerId
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.clock import Clock
 from regrow.chaos.simulation.process import Process
 from regrow.chaos.simulation.task_plan import Kind, Life, Run
@@ -57,7 +57,7 @@ class Crew(Protocol):
 class SlotProcess(Process):
     """One life of one slot."""
 
-    def __init__(self, clock: Clock, name: str, number: int, crew: Crew, witness: Witness, dice: Random) -> None:
+    def __init__(self, clock: Clock, name: str, number: int, crew: Crew, witness: Witness, dice: Chance) -> None:
         super().__init__(clock, name)
         self.number = number
         self.crew = crew

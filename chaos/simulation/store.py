@@ -185,7 +185,7 @@ class ModelStore(Shelf):
                 silent.append(other)
             elif last + FORGET_MS < self.now_ms:
                 del self.beats[other]
-        return Pulse(self.waiting(), silent)
+        return Pulse(self.waiting(), silent, leases=len(self.leases.get(dispatcher, ())))
 
     def inherit(self, heir: str, former: str) -> tuple[int, list[Held]]:
         """Take over the leases of a dispatcher that has fallen silent: how many are left to be taken, and some."""

@@ -5,9 +5,9 @@ monitors that its exchange keeps.
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from random import Random
 from typing import NamedTuple
 
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.clock import Clock
 from regrow.chaos.simulation.pace import SETTLE_S
 from regrow.chaos.simulation.process import KILLED, Process
@@ -36,7 +36,7 @@ Ask = Callable[[Process, float | None], None]
 class SupervisorProcess(Process):
     """One incarnation of a supervisor.  ``spawn`` makes the processes of its children, ``ask`` has one stop."""
 
-    def __init__(self, clock: Clock, name: str, spec: SupervisorSpec, spawn: Spawn, ask: Ask, dice: Random) -> None:
+    def __init__(self, clock: Clock, name: str, spec: SupervisorSpec, spawn: Spawn, ask: Ask, dice: Chance) -> None:
         super().__init__(clock, name)
         self.core = Supervision(spec, dice.random)
         self.lives: dict[str, Life] = {}

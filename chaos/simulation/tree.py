@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from random import Random
 from typing import Final, Protocol
 
 from regrow.actors import stimuli as dispatch_stimuli
 from regrow.actors.wire import Mode
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.clock import Clock
 from regrow.chaos.simulation.dispatcher import DispatcherProcess
 from regrow.chaos.simulation.gateway import Gateway
@@ -151,7 +151,7 @@ class Tree:
         return self.world.clock
 
     @property
-    def dice(self) -> Random:
+    def dice(self) -> Chance:
         return self.world.dice
 
     def start(self) -> None:

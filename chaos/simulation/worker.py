@@ -7,7 +7,6 @@ What is left out: memory, output, stop signals; and damage other than that a mes
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
-from random import Random
 from typing import Protocol, get_args
 
 from regrow.actors import wire
@@ -19,6 +18,7 @@ from regrow.actors.slot import Key
 from regrow.actors.slots import Slots
 from regrow.actors.talk import Talk
 from regrow.actors.task import WorkerId
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.clock import Callback, Clock
 from regrow.chaos.simulation.network import Dealer, Hears, Path
 from regrow.chaos.simulation.pace import SLOT_LOOKS, SLOT_START_S
@@ -35,7 +35,7 @@ class Surroundings(Protocol):
     """What a worker needs of its world."""
 
     clock: Clock
-    dice: Random
+    dice: Chance
     witness: Witness
 
     def saw(self, what: str) -> None:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from functools import partial
-from random import Random
 from typing import Final
 
 from regrow.actors import wire
@@ -10,6 +9,7 @@ from regrow.actors.records import CancelVerdict
 from regrow.actors.task import State, TaskId, WorkerId
 from regrow.chaos.simulation import audit
 from regrow.chaos.simulation.causes import Causes
+from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.clock import Clock
 from regrow.chaos.simulation.dispatcher import DispatcherProcess
 from regrow.chaos.simulation.faults import Faults
@@ -36,7 +36,7 @@ class World:
     def __init__(self, scenario: Scenario, trace: Trace) -> None:
         self.scenario = scenario
         self.clock = Clock()
-        self.dice = Random(f"world {scenario.seed}")
+        self.dice = Chance(f"world {scenario.seed}")
         self.trace = trace
         self.seen: Counter[str] = Counter()
         self.causes = Causes()
@@ -181,6 +181,7 @@ class World:
             life = self.history.lives.get(int(task.params))
             if life is not None and not life.is_acknowledged:
                 life.is_acknowledged = True
+                self.history.acknowledged += 1
                 self.history.open += life.end is None
 
     def _cancelled(self, task_id: TaskId, verdict: CancelVerdict) -> None:

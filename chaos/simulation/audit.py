@@ -6,6 +6,8 @@
 - ``tree_healthy``: at the end every child runs, every worker is registered, and nobody holds anything
 """
 
+from typing import Final
+
 from regrow.actors.placement import AHEAD_S
 from regrow.actors.task import State, WorkerId
 from regrow.actors.wire import Mode
@@ -16,13 +18,18 @@ from regrow.chaos.simulation.tree import Tree
 from regrow.runtime.spec import ChildState
 
 
+ROOM: Final = (
+    3  # windows: of the free slots, of the work ahead, and for functions that turned out slower since they were claimed
+)
+
+
 def check_capacity(dispatcher: DispatcherProcess, highest: dict[WorkerId, int]) -> None:
     """``highest``: the most that each worker has ever granted, by its own word."""
     for seat in dispatcher.core.leases.seats:
         mine = [lease for lease in seat.leases.values() if lease.task is not None]
         adopted = len(seat.leases) - len(mine)
         load_s = sum(lease.cost_s for lease in mine)
-        if load_s > 2 * AHEAD_S * seat.hello.slots + 1e-6 and not adopted:  # free slots, and a window beside them
+        if load_s > ROOM * AHEAD_S * seat.hello.slots and not adopted:
             text = f"{seat.hello.worker} has {len(mine)} leases worth {load_s:.3f} s in {seat.hello.slots} slots"
             raise Violation("capacity", text)
         if seat.hello.mode is Mode.PULL:

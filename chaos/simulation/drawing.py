@@ -9,6 +9,7 @@ from regrow.chaos.simulation.task_plan import Kind
 
 SMALL_TASKS = 120
 ALONE = 0.6  # of the faults; the others come with a second one, mostly at once
+LOCAL = ("worker.", "slot.", "link.")  # faults of one worker's place
 FLOODED = 0.15  # of the seeds
 LONG_S = 600.0  # of chaos, from which there are fewer faults a minute: there are enough
 MIXES: tuple[dict[Kind, float], ...] = (
@@ -63,9 +64,10 @@ def scenario(seed: int, size: Size = Size()) -> Scenario:  # noqa: B008 (a froze
 def _steps(dice: Chance, trees: int, workers: int, chaos_s: float, *, is_wild: bool) -> list[Step]:
     kinds = [kind for kind in FaultKind if is_wild or kind not in WILD]
     usual = dice.sample(kinds, dice.randint(2, len(kinds)))  # some seeds have much of little
-    weights = [0.15 if kind in RARE else 1.0 for kind in usual]
+    crowd = max(1.0, workers / 50)  # of many workers many are hit, their tree no more often than another
+    weights = [(0.15 if kind in RARE else 1.0) / (1.0 if kind.startswith(LOCAL) else crowd) for kind in usual]
     per_minute = dice.uniform(6, 40) if chaos_s < LONG_S else 6.0
-    count = max(1, int(chaos_s / 60.0 * per_minute * max(1.0, workers / 50)))
+    count = max(1, int(chaos_s / 60.0 * per_minute * crowd))
     steps: list[Step] = []
     while len(steps) < count:
         at_s = dice.uniform(1.0, chaos_s)

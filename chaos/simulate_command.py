@@ -1,7 +1,12 @@
 """Shell: ``regrow chaos simulate``."""
 
-from cyclopts import App
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from rich.console import Console
+
+Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
 def register(chaos: App) -> None:
@@ -11,14 +16,14 @@ def register(chaos: App) -> None:
 
 def simulate(
     *,
-    seeds: int = 100,
+    seeds: Positive = 100,
     first: int = 0,
-    tasks: int | None = None,
-    workers: int | None = None,
-    hours: float | None = None,
+    tasks: Positive | None = None,
+    workers: Positive | None = None,
+    hours: Annotated[float, Parameter(validator=Number(gt=0))] | None = None,
     replay: int | None = None,
     trace: bool = False,
-    processes: int = 1,
+    processes: Positive = 1,
 ) -> int:
     """Run the real decision-making cores on simulated machines under seeded faults; exit code 1 if a promise is broken.
 

@@ -17,7 +17,6 @@ from regrow.chaos.simulation.store import ModelStore
 from regrow.chaos.simulation.tree import Tree
 from regrow.runtime.spec import ChildState
 
-
 ROOM: Final = (
     3  # windows: of the free slots, of the work ahead, and for functions that turned out slower since they were claimed
 )

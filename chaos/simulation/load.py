@@ -31,7 +31,6 @@ class Load:
 
     def __init__(self, scenario: Scenario, clock: Clock, lives: dict[int, Life], client: Client) -> None:
         self.submitted = 0
-        self.work_s = 0.0  # of what was submitted, if each is run once
         self._scenario = scenario
         self._clock = clock
         self._lives = lives
@@ -64,7 +63,6 @@ class Load:
         self.submitted += 1
         kind = dice.choices(self._kinds, self._shares)[0]
         runs_s = dice.uniform(*RUNS_S.get(kind, ORDINARY_S))
-        self.work_s += runs_s
         limit = 1 if kind is Kind.ONCE else MAX_ATTEMPTS
         self._lives[number] = Life(number, kind, runs_s, limit)
         if dice.random() < self._scenario.cancelled:

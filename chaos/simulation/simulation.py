@@ -10,6 +10,7 @@ from regrow.chaos.simulation.trace import Trace
 from regrow.chaos.simulation.world import World
 
 SETTLE_S: Final = 120.0  # virtual seconds, besides the work itself, until everything has ended once nothing is wrong
+PATIENCE: Final = 4.0  # times as long as that work takes
 QUIET_S: Final = 15.0  # and then so long until the last look
 
 
@@ -48,15 +49,23 @@ def play(drawn: Scenario, trace: Trace) -> Result:
 
 def _run(world: World) -> None:
     clock, history, load = world.clock, world.history, world.load
-    slots = world.scenario.slots * world.scenario.trees  # of the least that a pool can have been resized to
+    until: float | None = None
     while clock.step():
-        if clock.now > world.scenario.chaos_s + SETTLE_S + 2 * load.work_s / slots:
-            break
-        is_done = load.is_done and history.acknowledged == load.submitted and not history.open
-        if is_done and clock.now > world.scenario.chaos_s + QUIET_S:
+        if not load.is_done or clock.now < world.scenario.chaos_s:
+            continue
+        until = until or clock.now + SETTLE_S + PATIENCE * _left_s(world)
+        is_done = history.acknowledged == load.submitted and not history.open
+        if clock.now > until or (is_done and clock.now > world.scenario.chaos_s + QUIET_S):
             break
     settled = clock.now + QUIET_S
     while clock.now < settled and clock.step():
         pass
     world.is_over = True
     audit.check_end(world.store, world.trees, history)
+
+
+def _left_s(world: World) -> float:
+    """How long what has not ended takes, if all slots that there are now share it evenly."""
+    work_s = sum(life.runs_s for life in world.history.lives.values() if life.end is None)
+    slots = sum(worker.post.slots for tree in world.trees for worker in tree.living())
+    return work_s / max(slots, world.scenario.slots)

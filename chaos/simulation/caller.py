@@ -10,7 +10,8 @@ from typing import cast
 import msgspec
 
 from regrow.actors import stimuli
-from regrow.actors.records import Claim, Held, Pulse
+from regrow.actors.claims import Claim
+from regrow.actors.records import Held, Pulse
 from regrow.actors.stimuli import StoreEffect
 from regrow.actors.task import Drop, Move, Settlement, Verdict
 from regrow.chaos.simulation.chance import Chance
@@ -41,11 +42,18 @@ class Caller:
     """``deliver`` is told what happened, in order."""
 
     def __init__(
-        self, owner: Process, line: Line, dispatcher: str, deliver: Callable[[Delivery], None], dice: Chance
+        self,
+        owner: Process,
+        line: Line,
+        dispatcher: str,
+        series: str,
+        deliver: Callable[[Delivery], None],
+        dice: Chance,
     ) -> None:
         self._owner = owner
         self._line = line
         self._name = dispatcher
+        self._series = series
         self._deliver = deliver
         self._dice = dice
         self._requests: deque[Request] = deque()
@@ -70,9 +78,15 @@ class Caller:
         self._is_busy = bool(self._requests)
         if self._requests:
             request = self._requests.popleft()
-            self._until_answered(partial(carry_out, request, self._name), self._answered)
+            self._until_answered(
+                partial(carry_out, request, self._name, self._series), partial(self._answered, request)
+            )
 
-    def _answered(self, answer: object, *, was_away: bool) -> None:
+    def _answered(self, request: Request, answer: object, *, was_away: bool) -> None:
+        if answer is None:  # refused: a former incarnation's beginning has come late
+            self._requests.appendleft(request)
+            self._reread()
+            return
         self._deliver(cast("Delivery", answer))
         if was_away:
             self._reread()
@@ -81,6 +95,9 @@ class Caller:
 
     def _reread(self) -> None:
         self._is_busy = True
+        self._until_answered(lambda store: store.begin(self._name, self._series), self._begun)
+
+    def _begun(self, answer: object, *, was_away: bool) -> None:  # noqa: ARG002
         self._until_answered(lambda store: store.leases_of(self._name), self._reread_answered)
 
     def _reread_answered(self, answer: object, *, was_away: bool) -> None:  # noqa: ARG002
@@ -100,19 +117,20 @@ class Caller:
         self._owner.after(pause_s, partial(self._until_answered, operation, then, failures))
 
 
-def carry_out(request: Request, us: str, store: ModelStore) -> Delivery:
-    """The call, in the store."""
+def carry_out(request: Request, us: str, series: str, store: ModelStore) -> Delivery | None:
+    """The call, in the store.  None: refused."""
     match request:
         case stimuli.Claim(claim_id, shares, expected_s):
             claim: Claim = store.claim(us, claim_id, shares, expected_s)
-            return stimuli.ClaimAnswered(claim.tasks, claim.left)
+            return None if claim.is_refused else stimuli.ClaimAnswered(claim.tasks, claim.left)
         case stimuli.Settle(settlements):
             verdicts: list[Verdict] = store.settle(us, settlements)
             return stimuli.SettleAnswered(verdicts)
         case stimuli.FetchCode(digests):
             return stimuli.CodeFetched(dict.fromkeys(digests, b"code"))
         case stimuli.Inherit(former):
-            return stimuli.Inherited(former, _inherit(store, us, former))
+            store.begin(us, series)
+            return stimuli.Inherited(former, _inherit(store, us, former, series))
         case stimuli.ReadLeases():
             return stimuli.LeasesRead(store.leases_of(us))
         case stimuli.Promote():
@@ -130,11 +148,11 @@ def carry_out(request: Request, us: str, store: ModelStore) -> Delivery:
             raise AssertionError("the model of the store is never damaged, so nothing is searched for")
 
 
-def _inherit(store: ModelStore, us: str, former: str) -> list[Held]:
+def _inherit(store: ModelStore, us: str, former: str, series: str) -> list[Held]:
     taken: list[Held] = []
     left = 1
     while left:
-        left, some = store.inherit(us, former)
+        left, some = store.inherit(us, former, series)
         taken += some
     return taken
 

@@ -87,7 +87,7 @@ class DispatcherProcess(Process):
         self.core = Dispatch(Identity(token, post.tree, "3.11"))
         self.router: dict[WorkerId, Connection] = {}
         self.line = post.line(self)
-        self.caller = Caller(self, self.line, post.name, self._delivered, world.dice)
+        self.caller = Caller(self, self.line, post.name, token, self._delivered, world.dice)
         self.is_stopping = False
         self._world = world
         self._inbox: list[Stimulus] = []

@@ -1,6 +1,6 @@
 """Core: where a claim's tasks go, as claim.lua deals them out."""
 
-from regrow.actors.records import Share
+from regrow.actors.claims import Share
 from regrow.actors.task import Digest, WorkerId
 from regrow.actors.wire import BATCH_TASKS
 

@@ -25,6 +25,9 @@ class Shelf:
         self.queue: deque[TaskId] = deque()
         self.leases: dict[str, dict[TaskId, int]] = {}  # by dispatcher
         self.memos: dict[str, tuple[str, list[TaskId]]] = {}  # by dispatcher: its newest claim
+        self.series: dict[
+            str, tuple[str, int]
+        ] = {}  # by dispatcher: the series of claims that it has begun, and until when
         self.beats: dict[str, int] = {}
         self.drops_of: dict[str, list[Drop]] = {}
         self.scheduled: dict[TaskId, int] = {}

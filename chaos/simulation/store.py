@@ -1,6 +1,7 @@
 """Core: a model of the store: the scripts of ``actors/lua`` as methods, each one atomic, with the same fences."""
 
-from regrow.actors.records import FORGET_MS, SILENT_MS, Claim, Held, Pulse, Share
+from regrow.actors.claims import Claim, Share
+from regrow.actors.records import FORGET_MS, SERIES_MS, SILENT_MS, Held, Pulse
 from regrow.actors.task import (
     MAX_LOST_WORKERS,
     Claimed,
@@ -30,6 +31,8 @@ class ModelStore(Shelf):
     def claim(self, dispatcher: str, claim_id: str, shares: list[Share], expected_s: dict[Digest, float]) -> Claim:
         """Hand queued tasks to the workers of one dispatcher."""
         newest, taken = self.memos.get(dispatcher, ("", []))
+        if self.is_of_another(dispatcher, claim_id.rpartition("-")[0]):
+            return Claim([], self.waiting(), is_refused=True)
         if self.is_outdated(newest, claim_id):
             return Claim([], self.waiting())
         if newest == claim_id:
@@ -41,6 +44,15 @@ class ModelStore(Shelf):
         if tasks:
             self.beats[dispatcher] = self.now_ms
         return Claim([self._claimed(task) for task in tasks], self.waiting())
+
+    def begin(self, dispatcher: str, series: str) -> None:
+        """From here on this dispatcher's claims are of this series (fence.lua)."""
+        self.series[dispatcher] = (series, self.now_ms + SERIES_MS)
+
+    def is_of_another(self, dispatcher: str, claims: str) -> bool:
+        """Is it of another incarnation than has begun last?"""
+        series, until = self.series.get(dispatcher, ("", 0))
+        return self.now_ms < until and claims != series
 
     @staticmethod
     def is_outdated(newest: str, claim_id: str) -> bool:
@@ -187,9 +199,11 @@ class ModelStore(Shelf):
                 del self.beats[other]
         return Pulse(self.waiting(), silent, leases=len(self.leases.get(dispatcher, ())))
 
-    def inherit(self, heir: str, former: str) -> tuple[int, list[Held]]:
+    def inherit(self, heir: str, former: str, series: str) -> tuple[int, list[Held]]:
         """Take over the leases of a dispatcher that has fallen silent: how many are left to be taken, and some."""
         last = self.beats.get(former)
+        if self.is_of_another(heir, series):
+            return 0, []
         if heir == former or (last is not None and self.now_ms - last <= SILENT_MS):
             return 0, []
         theirs, ours, taken = self.leases.get(former, {}), self.leases.setdefault(heir, {}), []

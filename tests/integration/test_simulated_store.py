@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from regrow.actors import keys
-from regrow.actors.records import Held, Share
+from regrow.actors.claims import Share
+from regrow.actors.records import Held
 from regrow.actors.store import Store
 from regrow.actors.task import (
     MAX_ATTEMPTS,
@@ -55,6 +56,7 @@ class Twins:
         self.ids: list[TaskId] = []
         self.claims = dict.fromkeys(DISPATCHERS, 0)
         self.claimed: list[tuple[str, Claimed]] = []
+        self.series = ""  # that the real one began last: it inherits under that
         self.settled: list[tuple[str, list[Settlement]]] = []
 
     def submit(self) -> None:
@@ -76,6 +78,12 @@ class Twins:
         real = self.real.claim(who, f"{who}/1-{number}", shares, known, MOST)
         self.same(real, self.model.claim(who, f"{who}/1-{number}", shares, known))
         self.claimed += [(who, task) for task in real.tasks]
+
+    def begin(self) -> None:
+        """A series of claims: the one that is made here, or that of a former incarnation, which comes late."""
+        who = self.dice.choice(DISPATCHERS)
+        self.series = self.dice.choice((f"{who}/1", f"{who}/1", f"{who}/0"))
+        self.same(self.real.begin(who, self.series), self.model.begin(who, self.series))
 
     def settle(self) -> None:
         """What was claimed once, whether it is still so or not, by its dispatcher or another."""
@@ -121,7 +129,7 @@ class Twins:
             self.model.beats[former] = -MOST
         elif former in self.model.beats and self.model.beats[former] < 0:
             return
-        real, (_, model) = self.real.inherit(heir, former), self.model.inherit(heir, former)
+        real, (_, model) = self.real.inherit(heir, former), self.model.inherit(heir, former, self.series)
         self.same(sorted(real, key=str), sorted(model, key=str))
 
     def same(self, real: Any, model: Any) -> None:
@@ -149,6 +157,7 @@ def test_the_model_answers_as_the_scripts_do(server: Valkey, store: Store, seed:
         twins.settle_again,
         twins.cancel,
         twins.drops,
+        twins.begin,
     )
 
     for _ in range(STEPS):

@@ -8,10 +8,11 @@ import pytest
 
 from regrow.actors import keys
 from regrow.actors.astore import AsyncStore
+from regrow.actors.claims import Share
 from regrow.actors.function import digest_of
 from regrow.actors.limits import Limits, Options, Retry, Terms
 from regrow.actors.readings import Letter
-from regrow.actors.records import CancelVerdict, Share, SubmitVerdict
+from regrow.actors.records import CancelVerdict, SubmitVerdict
 from regrow.actors.store import Store
 from regrow.actors.task import (
     Claimed,

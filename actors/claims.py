@@ -24,10 +24,11 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Tasks taken, in the order of the queue; ``left`` tasks are still queued."""
+    """Tasks taken, in the order of the queue; ``left`` tasks are still queued.  ``is_refused``: another series was begun since ours."""
 
     tasks: list[Claimed]
     left: int
+    is_refused: bool = False
 
 
 class Sort(msgspec.Struct, frozen=True):
@@ -63,8 +64,11 @@ def claim_arguments(
 
 def claim_of(reply: Reply) -> Claim:
     """From claim.lua: tasks still queued, the sorts of them, then five values per task."""
-    left, sorts, *values = reply
-    return Claim(list(_tasks(values, [_sort(*sort) for sort in cast("Sequence[Reply]", sorts)])), int(left))
+    number, sorts, *values = reply
+    left = int(number)
+    if left < 0:
+        return Claim([], -1 - left, is_refused=True)
+    return Claim(list(_tasks(values, [_sort(*sort) for sort in cast("Sequence[Reply]", sorts)])), left)
 
 
 def _tasks(values: Reply, sorts: Sequence[Sort]) -> Iterator[Claimed]:

@@ -10,7 +10,8 @@ workers in ``reception``. What is decided here:
   (``_is_stuck``), not before a worker has spoken again.  What one says while the claim is in flight counts as well: it
   may be the last word for long.
 - No step depends on a reply.  A store call that was cut is repeated as it was; afterwards the lease table is brought in
-  step with the store's.
+  step with the store's.  So it is after we were suspended, since somebody may have inherited from us, and when the store has
+  counted other leases than we have for ODD_PULSES in a row: a call of our former incarnation can come late, and take tasks.
 - A recall asks a worker for tasks that have waited for a slot for RECALL_AFTER_S, while another worker has a free one
   and the queue is empty.
 - What waits for its time (a delay, a retry, a deadline) waits in the store, which says when the next one is due: one timer
@@ -25,7 +26,7 @@ workers in ``reception``. What is decided here:
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Final, assert_never
 
 from regrow.actors import stimuli, wire
 from regrow.actors.events import Event
@@ -38,6 +39,7 @@ from regrow.actors.stimuli import Effect, Fields, Report, Stimulus
 from regrow.actors.task import Verdict, WorkerId
 
 __all__ = ["Dispatch", "Identity"]
+ODD_PULSES: Final = 3  # what is cancelled just then makes one odd for a moment
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ class Dispatch:
     _is_fetching_drops: bool = False
     _are_drops_due: bool = False  # as _is_promotion_due
     _orphans_until: float | None = None
+    _odd_pulses: int = 0  # in a row, in which the store has counted other leases than we have
     _stop_at: float | None = None
     _is_finished: bool = False
 
@@ -110,6 +113,7 @@ class Dispatch:
                     self._promote()
             case stimuli.Suspended():
                 self.reception.excuse(now)
+                self._read_leases()
             case stimuli.Stop(grace_s):
                 self._stop(now + grace_s)
             case stimuli.Woken():
@@ -186,6 +190,10 @@ class Dispatch:
             self.search.begin(pulse.signs, now)
         if pulse.has_leases_back:
             self._effects.append(stimuli.ReadLeases())
+        is_odd = pulse.leases is not None and pulse.leases != sum(1 for _ in self.leases.where())
+        self._odd_pulses = self._odd_pulses + 1 if is_odd else 0
+        if self._odd_pulses >= ODD_PULSES:
+            self._read_leases()
 
     def _promote(self) -> None:
         """One call at a time: its answer tells when the next time comes."""
@@ -227,6 +235,12 @@ class Dispatch:
     def _reconcile(self, held: list[Held]) -> None:
         for worker, names in self.leases.reconcile(held).items():
             self._send(worker, wire.Drop(names))
+
+    def _read_leases(self) -> None:
+        """Before the store has answered for the first time they are on their way anyway."""
+        self._odd_pulses = 0
+        if self.reception.is_open:
+            self._effects.append(stimuli.ReadLeases())
 
     def _judge_orphans(self, now: float) -> None:
         if self._orphans_until is not None and now >= self._orphans_until:

@@ -48,14 +48,14 @@ class Leases:
 
     def place(self, tasks: Iterable[Claimed], now: float) -> None:
         """Hand claimed tasks to the workers they were claimed for; a worker that has closed meanwhile gets none."""
-        served = set()
+        served: dict[WorkerId, None] = {}  # in order: what follows is the same in every run
         for claimed in tasks:
             seat = self.seats.get(claimed.worker)
             if seat is None or not seat.is_open:
                 self._owe(claimed, Move.GIVE_BACK)
             elif claimed.task_id not in seat.leases:
                 self._hand(seat, claimed, now)
-                served.add(claimed.worker)
+                served[claimed.worker] = None
         for worker in served:
             self.seats.served(worker)
 
@@ -111,9 +111,10 @@ class Leases:
         """The worker says that it has just these: what else it should have is sent again.
 
         The first copy may still be on its way: a worker ignores a task that it holds or has done under the same
-        attempt.
+        attempt.  What waits to be sent is not sent twice at once: two Hellos may come in one round.
         """
         present = {(name.task_id, name.attempt) for name in names}
+        present |= {(task.task_id, task.attempt) for task in self._outbox.get(seat.hello.worker, ())}
         missing = [lease for lease in seat.leases.values() if (lease.task_id, lease.attempt) not in present]
         for lease in missing:
             if lease.task is not None:

@@ -55,6 +55,7 @@ class Pulse(msgspec.Struct, frozen=True):
     silent: list[str]
     signs: Signs | None = None
     has_leases_back: bool = False
+    leases: int = 0  # that are the asker's own
 
 
 class SubmitVerdict(StrEnum):
@@ -175,9 +176,9 @@ def lease_of(
 
 def pulse_of(reply: Reply) -> Pulse:
     """From beat.lua."""
-    queued, due, vanished, missing, has_leases_back, *silent = reply
+    queued, due, vanished, missing, has_leases_back, leases, *silent = reply
     names = [text_of(name) for name in silent]
-    return Pulse(int(queued), names, signs_of(due, vanished, missing), bool(has_leases_back))
+    return Pulse(int(queued), names, signs_of(due, vanished, missing), bool(has_leases_back), int(leases))
 
 
 def drops_of(lines: Sequence[bytes]) -> list[Drop]:

@@ -34,8 +34,8 @@ from regrow.actors.effects import Death, Deliver, Effect, GiveBack, GiveUp, Kill
 from regrow.actors.feeding import Feeding
 from regrow.actors.output import Printed
 from regrow.actors.packets import Answer, CodeMissing, Ended
-from regrow.actors.slot import AHEAD_TASKS, Job, Phase, Sentence, Slot, Starts
-from regrow.actors.task import Digest, Failure, FailureKind
+from regrow.actors.slot import AHEAD_TASKS, Job, Key, Phase, Sentence, Slot, Starts
+from regrow.actors.task import Digest, Failure, FailureKind, Outcome
 from regrow.actors.wire import Lease, TaskToRun
 
 Answers = list[tuple[int, Answer]]  # by turn, in the order in which the slot gave them
@@ -77,17 +77,19 @@ class Slots(Feeding):
 
     def accept(self, tasks: list[TaskToRun]) -> list[Effect]:
         """New tasks, in this order. One that is held already is the same task sent twice."""
-        known, news = [], []
+        known: list[Outcome] = []
+        fresh: dict[Key, Job] = {}
         for task in tasks:
             key = task.task_id, task.attempt
             if (outcome := self.unacknowledged.get(key)) is not None:
                 known.append(outcome)
-            elif key not in self.held:
-                news.append(Job(task))
+            elif key not in self.held and key not in fresh:
+                fresh[key] = Job(task)
+        news = list(fresh.values())
         effects: list[Effect] = [Deliver(outcome) for outcome in known]
         if self.is_draining:
             return [*effects, GiveBack([job.lease for job in news])] if news else effects
-        self.held.update((job.key, job) for job in news)
+        self.held.update(fresh)
         self._note_bounds(news)
         return effects + self._ask(self._backlog.add(news)) + self._spread()
 

@@ -82,6 +82,7 @@ class Pulsed(msgspec.Struct, frozen=True):
     silent: list[str]
     signs: Signs | None = None
     has_leases_back: bool = False
+    leases: int | None = None  # how many of them are ours; None: not told
 
 
 class Inherited(msgspec.Struct, frozen=True):

@@ -120,6 +120,9 @@ class StoreThread:
             self._reread(facts)
             while (request := self._requests.get()) is not None:
                 answer, was_away = self._until_answered(partial(self._call, request))
+                while answer is None:
+                    self._reread(facts)
+                    answer, was_away = self._until_answered(partial(self._call, request))
                 self._deliver(answer)
                 if was_away:
                     self._reread(facts)
@@ -153,17 +156,19 @@ class StoreThread:
                 self._closing.wait(delay_s(RETRY, failures, random.random()))
         raise _ClosedError
 
-    def _call(self, request: Request) -> Stimulus | Recorded | Departed:
+    def _call(self, request: Request) -> Stimulus | Recorded | Departed | None:
+        """None: the store takes us for a former incarnation, whose beginning has come late.  We begin again, and call again."""
         store, us = self._store, self._dispatcher
         match request:
             case stimuli.Claim(claim_id, shares, expected_s):
                 claim = store.claim(us, claim_id, shares, expected_s, CLAIM_BYTES)
-                return stimuli.ClaimAnswered(claim.tasks, claim.left)
+                return None if claim.is_refused else stimuli.ClaimAnswered(claim.tasks, claim.left)
             case stimuli.Settle(settlements):
                 return stimuli.SettleAnswered(store.settle(us, settlements))
             case stimuli.FetchCode(digests):
                 return stimuli.CodeFetched(store.code(digests))
             case stimuli.Inherit(former):
+                store.begin(us, self._series)
                 return stimuli.Inherited(former, store.inherit(us, former))
             case stimuli.Promote():
                 return stimuli.Promoted(*store.promote())
@@ -179,7 +184,7 @@ class StoreThread:
                 return stimuli.PutBack(store.mend(us, suspects, close))
             case Pulse(dispatcher, workers):
                 pulse = store.beat(dispatcher, workers)
-                return stimuli.Pulsed(pulse.queued, pulse.silent, pulse.signs, pulse.has_leases_back)
+                return stimuli.Pulsed(pulse.queued, pulse.silent, pulse.signs, pulse.has_leases_back, pulse.leases)
             case Record(tree, first, happenings):
                 store.record(tree, first, happenings)
                 return Recorded(first + len(happenings) - 1)

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from regrow.chaos import experiment_commands, report_command, run_commands, shrink_command
+from regrow.chaos import experiment_commands, report_command, run_commands, shrink_command, simulate_command
 from regrow.chaos.evidence import Strike
 from regrow.chaos.experiment import Doing, Step, Target
 from regrow.chaos.fate import Fate
@@ -24,6 +24,7 @@ run_commands.register(chaos)
 report_command.register(chaos)
 experiment_commands.register(chaos)
 shrink_command.register(chaos)
+simulate_command.register(chaos)
 
 While = Annotated[Doing, Parameter(name=["--while"])]
 

@@ -10,7 +10,8 @@
 -- reads   {regrow}:leases:<dispatcher>
 -- writes  {regrow}:search   hash: whose a search is, see keys.py
 -- answer  tasks queued; 1: a search of the tasks is due, and is this dispatcher's; vanished and missing now (see signs);
---         1: leases were put back among those of this dispatcher; then the dispatchers that are silent and still hold leases
+--         1: leases were put back among those of this dispatcher; how many it has; then the dispatchers that are silent and still
+--         hold leases
 --
 -- Repeated: only the time moves on; that leases were put back is said once, and reading them after a cut reply tells the same.
 local beats, now = KEYS[1], now_ms()
@@ -41,6 +42,7 @@ end
 
 local answer = {redis.call("LLEN", KEYS[4]) - ghosts_in(KEYS[5]), signs()}
 answer[5] = redis.call("HDEL", SEARCH, "leases:" .. ARGV[1])
+answer[6] = redis.call("HLEN", "{regrow}:leases:" .. ARGV[1])
 for _, other in ipairs(redis.call("ZRANGEBYSCORE", beats, "-inf", "(" .. (now - ARGV[4]))) do
   if redis.call("EXISTS", "{regrow}:leases:" .. other) == 1 then
     answer[#answer + 1] = other

@@ -12,7 +12,7 @@
 -- moves   {regrow}:task:<id>   QUEUED -> RUNNING, attempt + 1, owner and worker set
 --                              QUEUED -> FAILED where its time is over, or its record is damaged
 -- notes   claim, and ends
--- answer  tasks still queued; a list of sorts; then per task: id, attempt, number of its sort, parameters, CRC-32 of these
+-- answer  tasks still queued, or minus one minus these where the claim is of another series than the dispatcher has begun; a list of sorts; then per task: id, attempt, number of its sort, parameters, CRC-32 of these
 --         sort: worker, digest, max_attempts, the function's terms and the task's limits in msgpack, ms until the deadline
 --         ("" for what a task does not have)
 --
@@ -22,7 +22,7 @@
 --
 -- Repeated with the same claim id: the same tasks, those of them that are still under this claim.  A claim id ends in "-NUMBER":
 -- one that arrives after a later one of the same series was given up by its sender, and takes nothing; nor does one of another
--- series than the dispatcher has begun (fence.lua).
+-- series than the dispatcher has begun (fence.lua): one who lives begins its own again then, since it is a dead one's that came late.
 local queue, leases, memo, beats, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local dispatcher, claim_id = ARGV[1], ARGV[2]
 local most_tasks, most_bytes, share_count = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -66,7 +66,10 @@ local newest_series, newest_place = parts(newest)
 local series, place_in_series = parts(claim_id)
 local begun = redis.call("GET", "{regrow}:series:" .. dispatcher)
 local is_late = newest_series and newest_series == series and place_in_series < newest_place
-if is_late or (begun and begun ~= series) then
+if begun and begun ~= series then
+  answer[1] = -1 - waiting()
+  return answer
+elseif is_late then
   answer[1] = waiting()
   return answer
 end
@@ -190,9 +193,9 @@ end
 
 if seen > 0 then redis.call("LTRIM", queue, seen, -1) end
 if vanished > 0 then counts.vanished = vanished end
-if ghosts > 0 then
+if ghosts + vanished > 0 then -- what has vanished had ended, and was a ghost until its record expired
   local known = ghosts_in(counters)
-  if known > 0 then counts.ghosts = -math.min(known, ghosts) end
+  if known > 0 then counts.ghosts = -math.min(known, ghosts + vanished) end
 end
 redis.call("HSET", memo, "id", claim_id, "tasks", table.concat(taken, " "))
 redis.call("PEXPIRE", memo, 600000)

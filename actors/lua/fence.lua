@@ -5,7 +5,8 @@
 -- answer  nothing
 --
 -- To be called before the leases are read: what a former incarnation has claimed by then is among them, and it claims nothing more.
--- Repeated: the same.
+-- Repeated: the same.  One of a former incarnation can come late, too: then the claims of the present one are refused, and it begins
+-- again; the former one cannot.
 redis.call("DEL", KEYS[1]) -- a first write that frees: the rest then passes at the memory limit too
 redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
 return {}

@@ -218,6 +218,22 @@ def test_what_no_worker_holds_runs_again_one_window_after_a_restart(
         assert record.failure.kind == "worker_lost"
 
 
+def test_a_former_incarnation_that_begins_late_does_not_lock_its_successor_out(
+    server: Valkey, worker: ScriptedWorker
+) -> None:
+    function = register(server.url)
+    submit(server.url, function, b"1")
+    running = worker.tasks(1)
+
+    former = Store.connect(server.url)
+    former.begin("dispatcher", "dispatcher/former")  # it was on its way when its sender died
+    former.close()
+    [last] = submit(server.url, function, b"2")
+    worker.finish(running)
+
+    assert [task.task_id for task in worker.tasks(1)] == [last]
+
+
 def test_a_claim_of_a_former_incarnation_that_comes_late_takes_no_task_away(
     server: Valkey, worker: ScriptedWorker
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from regrow.actors import keys
 from regrow.actors.astore import AsyncStore
+from regrow.actors.claims import Share
 from regrow.actors.function import digest_of
 from regrow.actors.limits import Limits, Options, Retry, Terms
 from regrow.actors.readings import Letter
@@ -28,7 +29,7 @@ from regrow.actors.task import (
     TaskId,
     Verdict,
 )
-from support.tasks import ask, claim, crash, failure, lost, read, register, submit, success
+from support.tasks import WORKER, ask, claim, crash, failure, lost, read, register, submit, success
 from support.valkey import Valkey
 from support.waiting import wait_until
 
@@ -492,3 +493,22 @@ def test_hints_tell_what_is_new(server: Valkey, store: Store) -> None:
         return found
 
     assert asyncio.run(heard()) == [b"due", b"1", b"drops"]
+
+
+def test_what_was_cancelled_so_long_ago_that_its_record_has_gone_is_not_counted_against_the_queue(
+    server: Valkey, store: Store
+) -> None:
+    """Else the last tasks of the queue would be taken for none, and nobody would claim them."""
+    callee = function(server.url)
+    gone, first, second = (one(server.url, callee) for _ in range(3))
+    ask(server.url, lambda store: store.cancel([gone], 0.01))
+    wait_until(
+        lambda: ask(server.url, lambda store: store.read([gone], with_result=False)) == [None],
+        5,
+        "the record has expired",
+    )
+
+    answer = store.claim("a", "claim-1", [Share(WORKER, 1, 0.0)], {}, 1 << 30)
+
+    assert [task.task_id for task in answer.tasks] == [first]
+    assert answer.left == 1, f"{second} still waits"

@@ -6,7 +6,7 @@ from regrow.actors import stimuli, wire
 from regrow.actors.events import Event
 from regrow.actors.talk import Talk
 from regrow.actors.task import FailureKind, Move, Outcome, TaskId
-from support.dispatching import Bench, hello, lease, outcome, ran, sent
+from support.dispatching import Bench, held, hello, lease, moves, outcome, ran, sent
 
 
 def counted(bench: Bench, *messages: wire.FromWorker) -> None:
@@ -54,6 +54,44 @@ def test_a_run_that_was_lost_is_sent_again_under_the_same_attempt() -> None:
 
     assert is_missed
     assert ran(effects) == [("a", "t1")]
+
+
+def test_a_run_that_was_lost_is_sent_again_once_though_two_hellos_come_in_one_round() -> None:
+    """Two beats that come together are both doubted, and each question is answered."""
+    bench = Bench()
+    counted(bench)
+    bench.give(1, to="a")
+
+    effects = bench.say("a", hello("a", said=2), hello("a", said=3))
+
+    assert ran(effects) == [("a", "t1")]
+
+
+def test_leases_are_read_afresh_when_the_store_counts_others_three_times_in_a_row() -> None:
+    """A call of the former incarnation came late, say, and took a task that nobody here knows of."""
+    bench = Bench()
+    odd = stimuli.Pulsed(0, [], leases=1)
+
+    patient = [*bench.feed(odd), *bench.feed(odd), *bench.feed(stimuli.Pulsed(0, [], leases=0))]
+    impatient = [*bench.feed(odd), *bench.feed(odd), *bench.feed(odd)]
+    healed = bench.feed(stimuli.LeasesRead([held(1, "gone")]))
+
+    assert stimuli.ReadLeases() not in patient
+    assert impatient.count(stimuli.ReadLeases()) == 1
+    assert moves(healed) == [("t1", "lose_worker")]
+
+
+def test_a_dispatcher_that_was_suspended_reads_what_is_still_its_own() -> None:
+    """Another one may have inherited its leases meanwhile; the workers are told to stop what is not theirs any more."""
+    bench = Bench()
+    counted(bench)
+    bench.give(1, to="a")
+
+    effects = bench.feed(stimuli.Suspended())
+    told = bench.feed(stimuli.LeasesRead([]))
+
+    assert stimuli.ReadLeases() in effects
+    assert sent(told, wire.Drop) == [("a", wire.Drop([lease(1)]))]
 
 
 def test_an_outcome_that_was_lost_is_asked_for_and_its_task_not_run_again() -> None:

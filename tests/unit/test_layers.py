@@ -46,6 +46,9 @@ ALLOWED = {
     "gateway": {"gateway", "actors", "runtime"},
     "chaos": {"chaos", "runtime", "gateway"},
 }
+SIMULATION = (
+    "chaos/simulation/"  # runs the service's own cores: of actors it may import these and their values, and no shell
+)
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -77,8 +80,27 @@ def test_a_module_says_what_kind_it_is_and_keeps_to_it(file: Path) -> None:
 @pytest.mark.parametrize("file", MODULES, ids=name)
 def test_imports_between_packages_go_one_way(file: Path) -> None:
     ours = {module.split(".")[1] for module in imports(file) if module.startswith("regrow.")}
+    allowed = ALLOWED[file.relative_to(ROOT).parts[0]]
 
-    assert ours <= ALLOWED[file.relative_to(ROOT).parts[0]]
+    assert ours <= (allowed | {"actors"} if name(file).startswith(SIMULATION) else allowed)
+
+
+@pytest.mark.parametrize("file", [file for file in MODULES if name(file).startswith(SIMULATION)], ids=name)
+def test_the_simulation_knows_of_the_product_cores_and_values_only(file: Path) -> None:
+    """``from regrow.actors import wire`` names a module as well."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("regrow.actors", "regrow.runtime")):
+            for module in modules_of(node):
+                assert kind(module) in ("Core:", "Values:"), f"{name(module)} is a shell"
+
+
+def modules_of(node: ast.ImportFrom) -> Iterator[Path]:
+    """The files of ours that an import names."""
+    _, *parts = (node.module or "").split(".")
+    file = ROOT.joinpath(*parts).with_suffix(".py")
+    yield from (
+        [file] if file.exists() else [ROOT.joinpath(*parts, alias.name).with_suffix(".py") for alias in node.names]
+    )
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name)

@@ -415,6 +415,15 @@ def test_a_task_sent_twice_runs_once() -> None:
     assert slots.accept(tasks(1)) == []
 
 
+def test_a_task_that_one_message_names_twice_runs_once() -> None:
+    slots = up(2)
+
+    fed = [effect for effect in slots.accept(tasks(1) + tasks(1)) if isinstance(effect, Feed)]
+
+    assert len(fed) == 1
+    slots.check()
+
+
 def test_after_a_reconnect_functions_are_asked_for_again() -> None:
     slots = up(1)
     slots.accept([task("a", digest="new")])

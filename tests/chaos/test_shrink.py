@@ -16,7 +16,11 @@ from support.command import complaint, environment, regrow
 from support.waiting import wait_until
 
 SHRINKS_S = 500.0
-LOST_REQUEUE = ("actors/lua/settle.lua", "requeued[#requeued + 1] = id", "-- forgotten")
+NOT_KEPT = (
+    "actors/embedded.py",
+    '"appendonly": "yes"',
+    '"appendonly": "no"',
+)  # what was acknowledged goes with the store
 HARMLESS = """
   - {fault: net.delay, link: client-gateway, delay: 20ms, at: 0.2s, for: 300ms, background: true}
   - {fault: net.delay, link: gateway-store, delay: 20ms, at: 0.5s, for: 300ms, background: true}
@@ -29,11 +33,11 @@ version: 1
 title: Which of them was it?
 seed: 1
 configuration: {{workers: 2, slots: 2}}
-workload: {{rate: 20, duration: 3s, mix: {{noop: 0.2, sleep100ms: 0.3, sleep1s: 0.5}}}}
+workload: {{rate: 10, duration: 3s, mix: {{noop: 0.6, sleep100ms: 0.4}}}}
 method: {HARMLESS}
-  - {{fault: kill, target: {{role: worker, while: running_task}}, at: 2s}}
+  - {{fault: kill, target: {{role: store}}, at: 2s}}
   - {{fault: net.delay, link: dispatcher-store, delay: 20ms, at: 2.5s, for: 300ms, background: true}}
-settle: 3s
+settle: 5s
 """
 CALM = """
 version: 1
@@ -56,7 +60,7 @@ def shrinking(*words: str, variables: Mapping[str, str]) -> "subprocess.Popen[st
 @pytest.mark.slow
 @pytest.mark.timeout(700)
 def test_of_seven_faults_the_one_that_breaks_it_is_left_and_breaks_it_again(tmp_path: Path) -> None:
-    variables = broken(tmp_path, *LOST_REQUEUE)
+    variables = broken(tmp_path, *NOT_KEPT)
     whole = run(tmp_path, AMONG_OTHERS, "--no-baseline", variables=variables)
     assert whole.code() == 1, whole.text
 
@@ -76,7 +80,7 @@ def test_of_seven_faults_the_one_that_breaks_it_is_left_and_breaks_it_again(tmp_
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_who_breaks_it_off_has_the_fewest_so_far(tmp_path: Path) -> None:
-    variables = broken(tmp_path, *LOST_REQUEUE)
+    variables = broken(tmp_path, *NOT_KEPT)
     whole = run(tmp_path, AMONG_OTHERS, "--no-baseline", variables=variables)
     out = tmp_path / "out"
     command = shrinking(str(whole.dossier.journal), "--out", str(out), variables=variables)

@@ -60,7 +60,7 @@ def shrinking(*words: str, variables: Mapping[str, str]) -> "subprocess.Popen[st
 @pytest.mark.slow
 @pytest.mark.timeout(700)
 def test_of_seven_faults_the_one_that_breaks_it_is_left_and_breaks_it_again(tmp_path: Path) -> None:
-    variables = broken(tmp_path, *NOT_KEPT)
+    variables = broken(tmp_path, NOT_KEPT)
     whole = run(tmp_path, AMONG_OTHERS, "--no-baseline", variables=variables)
     assert whole.code() == 1, whole.text
 
@@ -80,7 +80,7 @@ def test_of_seven_faults_the_one_that_breaks_it_is_left_and_breaks_it_again(tmp_
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_who_breaks_it_off_has_the_fewest_so_far(tmp_path: Path) -> None:
-    variables = broken(tmp_path, *NOT_KEPT)
+    variables = broken(tmp_path, NOT_KEPT)
     whole = run(tmp_path, AMONG_OTHERS, "--no-baseline", variables=variables)
     out = tmp_path / "out"
     command = shrinking(str(whole.dossier.journal), "--out", str(out), variables=variables)

@@ -72,12 +72,13 @@ def run(folder: Path, experiment: str, *flags: str, variables: Mapping[str, str]
     return found
 
 
-def broken(folder: Path, file: str, right: str, wrong: str) -> dict[str, str]:
-    """The environment in which regrow is a copy with that change in its ``file``: a bug, planted from outside."""
+def broken(folder: Path, *changes: tuple[str, str, str]) -> dict[str, str]:
+    """The environment in which regrow is a copy with ``changes`` (file, right, wrong): a bug, planted from outside."""
     package = folder / "broken" / "regrow"
     for name in ("runtime", "actors", "gateway", "chaos"):
         shutil.copytree(ROOT / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
-    text = (package / file).read_text()
-    assert text.count(right) == 1, f"{file} has changed: {right!r} occurs {text.count(right)} times"
-    (package / file).write_text(text.replace(right, wrong))
+    for file, right, wrong in changes:
+        text = (package / file).read_text()
+        assert text.count(right) == 1, f"{file} has changed: {right!r} occurs {text.count(right)} times"
+        (package / file).write_text(text.replace(right, wrong))
     return {"PYTHONPATH": str(package.parent)}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(300)  # whole runs of pytest, with trees in them
 
 
 def run(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -19,7 +20,7 @@ def run(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
 

@@ -9,6 +9,7 @@ import msgspec
 
 from regrow.chaos.evidence import Evidence
 from regrow.chaos.history import Op
+from regrow.chaos.recovery import percentile
 
 ENDED: Final = ("COMPLETED", "FAILED")
 MOST_BUCKETS: Final = 240  # of a timeline; a longer run has wider ones
@@ -51,11 +52,6 @@ def latencies_ms(ops: Sequence[Op]) -> dict[int, float]:
         for op in ops
         if op.type == "invoke" and op.action == "submit" and op.due is not None and op.number in ends
     }
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest rank, of sorted values that are at least one."""
-    return values[max(0, math.ceil(len(values) * share) - 1)]
 
 
 def bucket_s(evidence: Evidence) -> float:

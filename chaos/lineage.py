@@ -25,6 +25,15 @@ def is_stopped(pid: int) -> bool:
     return _stat(pid)[0] in "Tt"
 
 
+def lives(pid: int, started_at: int) -> bool:
+    """Is that very process there, and no zombie?"""
+    try:
+        fields = _stat(pid)
+    except NoVictim:
+        return False
+    return int(fields[19]) == started_at and fields[0] != "Z"
+
+
 def is_below(pid: int, ancestor: int) -> bool:
     """Is ``pid`` that process, or started by it or by anybody below it?"""
     while pid not in (ancestor, 0, 1):

@@ -32,7 +32,6 @@ class Narrator:
         self._experiment = experiment
         self._began = time.monotonic()
         self._intolerable: set[str] = set()
-        self._is_in_twin = False
 
     def __call__(self, word: Word) -> None:
         """Print what is worth a line."""

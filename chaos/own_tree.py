@@ -12,7 +12,7 @@ from typing import Final
 
 from regrow.chaos.census import Process, processes
 from regrow.chaos.experiment import Configuration
-from regrow.chaos.lineage import NoVictim, send, start_time
+from regrow.chaos.lineage import NoVictim, lives, send, start_time
 from regrow.chaos.program import Program
 from regrow.runtime import endpoints
 from regrow.runtime.hooks import VARIABLE
@@ -119,15 +119,6 @@ def private_home() -> Iterator[Path]:
         yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)
-
-
-def lives(pid: int, started_at: int) -> bool:
-    """Is that very process there, and no zombie?"""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return start_time(pid) == started_at and state != "Z"
-    except (NoVictim, OSError):
-        return False
 
 
 def _command(pid: int) -> str:

@@ -41,7 +41,6 @@ class Load:
         self.sent = 0
         self.acknowledged: dict[str, Errand] = {}  # by task id
         self.open: set[str] = set()  # ids of those that have not been seen ended
-        self.last_answer_at = time.monotonic()
         self._door = door
         self._workload = workload
         self._seed = seed
@@ -146,7 +145,6 @@ class Load:
             raise
         finally:
             self._submits -= 1
-        self.last_answer_at = time.monotonic()
         return [found for told in zip(errands, invoked, answer.tasks, strict=True) if (found := self._told(*told))]
 
     def _told(self, errand: Errand, invoked: Op, answer: Accepted) -> Errand | None:
@@ -188,7 +186,6 @@ class Load:
         except NoAnswer:
             await asyncio.sleep(AGAIN_S)
             return
-        self.last_answer_at = time.monotonic()
         ended = [task for task in answer.tasks if task.task_id in self.open]
         self._sightings.seen("read", self._errands(task.task_id for task in ended), asked_at, ended)
         gone = {task.task_id for task in ended} | set(answer.unknown)  # what is not known is not waited for

@@ -22,6 +22,7 @@ from regrow.runtime.errors import ConfigError
 from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
 from support.own_tree import hit, step
+from support.processes import is_stopped
 from support.waiting import wait_until
 
 WITHIN_S = 10.0
@@ -53,10 +54,6 @@ def scene_of(process: "subprocess.Popen[str]") -> Scene:
     """A tree that is nothing but this."""
     node = TreeNode("root", "root", Role.ROOT, process.pid, ChildState.RUNNING, 1, 0)
     return Scene("http://127.0.0.1:1", lambda: node, list)
-
-
-def is_stopped(pid: int) -> bool:
-    return psutil.Process(pid).status() == psutil.STATUS_STOPPED
 
 
 def has_ended(process: psutil.Process) -> bool:

@@ -27,8 +27,8 @@ from regrow.chaos.store_door import StoreDoor, StoreShut
 from regrow.chaos.undo import Continue, EndHelper, HealLink, RemoveFile, StoreSetting, Undo, UndoFailed, Unlimit
 from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
-from support.cluster import is_alive
 from support.own_tree import OwnTree, own_tree, step
+from support.processes import is_alive
 from support.striker import Made
 from support.waiting import wait_until
 
@@ -146,7 +146,7 @@ def test_a_chaos_process_that_is_killed_leaves_nothing(tree: OwnTree, tmp_path: 
     traces = Traces(tree)
     with striker(tree, journal, KINDS[kind]) as (process, _):
         if kind != "a stopped store":  # that is killed by its actor after 3 s
-            assert traces.found()
+            wait_until(traces.found, WITHIN_S, "it is done: a signal takes its time", every=0.01)
 
         os.killpg(process.pid, signal.SIGKILL)  # its guardian is in another group
 
@@ -164,7 +164,7 @@ def test_when_its_guardian_is_killed_too_undo_heals_from_the_journal(tree: OwnTr
         process.kill()
         process.wait()
         if kind != "a stopped store":
-            assert traces.found()
+            wait_until(traces.found, WITHIN_S, "it is done: a signal takes its time", every=0.01)
 
         said = [undo(tmp_path) for _ in range(2)]
 
@@ -186,7 +186,7 @@ def undo(where: Path) -> str:
 def test_whatever_a_terminal_sends_to_all_nothing_is_left(tree: OwnTree, tmp_path: Path, number: int) -> None:
     traces = Traces(tree)
     with striker(tree, tmp_path / "journal.jsonl", [step("stop", ROOT)]) as (process, made):
-        assert traces.found()
+        wait_until(traces.found, WITHIN_S, "it is done: a signal takes its time", every=0.01)
 
         os.kill(made.guardian, number)  # as if it were in the terminal's group
         os.killpg(process.pid, number)

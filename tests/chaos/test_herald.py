@@ -1,7 +1,6 @@
 """What a tree is told of the faults that are done to it, and that nobody waits for it."""
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from regrow.chaos.evidence import Strike
 from regrow.chaos.fault import Victim
 from regrow.chaos.herald import Herald
 from regrow.chaos.progress import Said, Struck, Undone, Word
+from support.ports import free_port
 from support.waiting import wait_until
 
 VICTIM = Victim("root/workers/worker-0", "worker", 1, 1, 1)
@@ -58,12 +58,6 @@ def gateway(port: int = 0, statuses: tuple[int, ...] = ()) -> Iterator[tuple[str
         it.server.shutdown()
         thread.join()
         it.server.server_close()
-
-
-def free_port() -> int:
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return int(it.getsockname()[1])
 
 
 def test_what_was_done_missed_and_undone_is_told_in_order_with_its_time() -> None:

@@ -23,7 +23,8 @@ from regrow.chaos.tree import TreeUnreadable, WorkerSeen, http_tree
 from regrow.runtime.errors import ConfigError
 from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
-from support.cluster import Cluster, is_alive, running
+from support.cluster import Cluster, running
+from support.processes import is_alive, is_stopped
 from support.waiting import wait_until
 
 RECOVERY_S = 15.0  # the promise is below 2 s; a loaded two-core machine gets more
@@ -49,10 +50,6 @@ def scene(cluster: Cluster) -> Scene:
 
     wait_until(is_whole, RECOVERY_S, "root, store, dispatcher, gateway, pool, three workers, three slots")
     return it
-
-
-def is_stopped(pid: int) -> bool:
-    return psutil.Process(pid).status() == psutil.STATUS_STOPPED
 
 
 def kill(role: Role = Role.WORKER, name: str = "", seed: int = 0) -> Step:

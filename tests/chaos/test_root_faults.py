@@ -11,7 +11,8 @@ import pytest
 
 from regrow.chaos.fate import Fate
 from regrow.chaos.nemesis import NotRecovered
-from support.cluster import Cluster, is_alive, running
+from support.cluster import Cluster, running
+from support.processes import is_alive
 
 SMALL = ("--workers", "1", "--slots", "1")
 

@@ -14,8 +14,9 @@ from regrow.chaos.history import TaskMove
 from regrow.chaos.report import Report, headline
 from regrow.chaos.trial import Interruptions
 from support.chaos import ChaosRun, broken, run
-from support.cluster import is_alive, running
+from support.cluster import running
 from support.command import regrow
+from support.processes import is_alive
 from support.waiting import wait_until
 
 KILL = """

@@ -9,8 +9,9 @@ import pytest
 
 from regrow.chaos.link_fault import Cut, Way
 from regrow.gateway.client import Client
-from support.cluster import is_alive, send
+from support.cluster import send
 from support.parts import Parts, Witness, parts, square, wait
+from support.processes import is_alive
 from support.waiting import wait_until
 
 PROMISED_WINDOW_S = 3.0  # after its last beat a silent worker is held for lost

@@ -21,8 +21,9 @@ import psutil
 import pytest
 import requests
 
-from support.cluster import Cluster, is_alive, is_stopped, running, send
+from support.cluster import Cluster, running, send
 from support.load import Load, assert_all_ended_once, submit_all
+from support.processes import is_alive, is_stopped
 from support.waiting import wait_until
 from support.witness import Witness
 

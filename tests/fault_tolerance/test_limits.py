@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from support import functions, hungry
-from support.cluster import Cluster, is_alive, text
+from support.cluster import Cluster, text
+from support.processes import is_alive
 from support.waiting import wait_until
 
 FLAGS = ("--workers", "2", "--slots", "1", "--max-open-files", "50")

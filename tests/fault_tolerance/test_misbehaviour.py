@@ -26,9 +26,10 @@ from regrow.gateway.client import (
     TaskFuture,
     TaskView,
 )
-from support.cluster import Cluster, is_alive, running, send
+from support.cluster import Cluster, running, send
 from support.limits import needs_limits
 from support.misbehaving import die, fail_until, note, starts, wait_for
+from support.processes import is_alive
 from support.waiting import wait_until
 
 FLAGS = ("--workers", "2", "--slots", "2")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from support import functions, hungry
-from support.cluster import Cluster, is_alive, send
+from support.cluster import Cluster, send
+from support.processes import is_alive
 from support.waiting import wait_until
 
 FLAGS = ("--mode", "local", "--workers", "2", "--slots", "1")

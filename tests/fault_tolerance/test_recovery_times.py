@@ -11,8 +11,9 @@ from typing import Any, Final
 import pytest
 import redis
 
-from support.cluster import Cluster, is_alive, running, send, text
+from support.cluster import Cluster, running, send, text
 from support.load import assert_all_ended_once, submit_all
+from support.processes import is_alive
 from support.waiting import wait_until
 from support.witness import Run, Witness
 

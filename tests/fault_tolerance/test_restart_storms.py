@@ -3,7 +3,8 @@
 import signal
 from pathlib import Path
 
-from support.cluster import Cluster, is_alive, running, send
+from support.cluster import Cluster, running, send
+from support.processes import is_alive
 from support.waiting import wait_until
 
 

@@ -28,8 +28,9 @@ from typing import Final
 import pytest
 import redis
 
-from support.cluster import Cluster, is_alive, running, send
+from support.cluster import Cluster, running, send
 from support.load import Load, assert_all_ended_once, submit_all
+from support.processes import is_alive
 from support.waiting import wait_until
 from support.witness import Witness
 

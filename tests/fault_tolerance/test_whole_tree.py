@@ -13,8 +13,9 @@ from typing import Final
 import psutil
 import pytest
 
-from support.cluster import Cluster, is_alive, running
+from support.cluster import Cluster, running
 from support.load import Load, assert_all_ended_once
+from support.processes import is_alive
 from support.waiting import wait_until
 from support.witness import Witness
 

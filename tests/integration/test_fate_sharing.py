@@ -13,7 +13,8 @@ from regrow.runtime import branch, child
 from regrow.runtime.process import die_with_parent
 from regrow.runtime.spec import Backoff, Intensity, Restart, SupervisorSpec
 from support.actors import Puppet, PuppetArguments
-from support.trees import RunningTree, is_alive
+from support.processes import is_alive
+from support.trees import RunningTree
 from support.waiting import wait_until
 
 LEAF = child("leaf", Puppet, PuppetArguments())

@@ -14,7 +14,8 @@ from regrow.actors import wire
 from regrow.actors.limits import Limits
 from regrow.actors.task import FailureKind
 from support import functions, hungry
-from support.scripted import Dispatcher, dispatcher, is_alive, worker
+from support.processes import is_alive
+from support.scripted import Dispatcher, dispatcher, worker
 from support.waiting import wait_until
 
 MB = 1000 * 1000

@@ -17,7 +17,7 @@ from regrow.runtime.link import Router, bind_router
 from regrow.runtime.process import Process, Start
 from regrow.runtime.spec import ExitReason
 from support.actors import Ask, Die, PuppetArguments, Relay, Told
-from support.trees import is_alive
+from support.processes import is_alive
 from support.waiting import wait_until
 
 

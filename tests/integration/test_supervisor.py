@@ -36,7 +36,8 @@ from regrow.runtime.tree import (
     WhichChildren,
 )
 from support.actors import Die, Hang, Puppet, PuppetArguments
-from support.trees import RunningTree, is_alive
+from support.processes import is_alive
+from support.trees import RunningTree
 from support.waiting import wait_until
 
 OFTEN = Intensity(1000, 5.0)

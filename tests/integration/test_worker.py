@@ -16,8 +16,8 @@ from regrow.actors import wire
 from regrow.actors.slot import AHEAD_TASKS
 from regrow.actors.task import FailureKind, TaskId
 from support import functions
-from support.processes import cpu_s
-from support.scripted import Dispatcher, children, dispatcher, is_alive, worker
+from support.processes import cpu_s, is_alive
+from support.scripted import Dispatcher, children, dispatcher, worker
 from support.waiting import wait_until
 
 Start = Callable[..., subprocess.Popen[bytes]]

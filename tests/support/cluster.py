@@ -170,20 +170,6 @@ def running(data_dir: Path, *flags: str, environment: Mapping[str, str] | None =
         cluster.kill()
 
 
-def is_alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether the process was stopped by a signal."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-
 def send(pid: int, number: signal.Signals) -> None:
     """A signal to one process of the tree."""
     os.kill(pid, number)

@@ -20,6 +20,7 @@ from regrow.actors.task import Digest, Outcome, TaskId
 from regrow.actors.worker import WorkerArguments
 from regrow.runtime.link import Poller, bind_router
 from support.functions import by_value, call
+from support.processes import is_alive
 from support.waiting import wait_until
 
 T = TypeVar("T")
@@ -171,11 +172,3 @@ def children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
-
-
-def is_alive(pid: int) -> bool:
-    """Alive, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

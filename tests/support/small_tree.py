@@ -21,8 +21,9 @@ from regrow.runtime import crashpoint
 from regrow.runtime.reference import branch, child
 from regrow.runtime.spec import ExitReason, Intensity, SupervisorSpec
 from support.functions import by_value, call
+from support.processes import is_alive
 from support.tasks import read, register, submit
-from support.trees import RunningTree, is_alive
+from support.trees import RunningTree
 from support.valkey import DURABLE, Valkey, valkey_server
 from support.waiting import wait_until
 

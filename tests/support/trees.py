@@ -141,14 +141,6 @@ class RunningTree:
         return wait_until(probe, within, f"{path} runs in incarnation {incarnation}")
 
 
-def is_alive(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def main() -> int:
     """Run the tree."""
     spec = msgspec.msgpack.decode(Path(sys.argv[1]).read_bytes(), type=SupervisorSpec)

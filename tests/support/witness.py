@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from support.cluster import is_alive
+from support.processes import is_alive
 
 
 class Run(NamedTuple):

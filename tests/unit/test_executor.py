@@ -16,6 +16,7 @@ from regrow.actors.limits import Limits
 from regrow.actors.slot_process import clean_environment
 from regrow.actors.task import FailureKind
 from support import functions, hungry
+from support.processes import is_alive
 from support.slot import MAX_BYTES, HeldSlot, digest_of
 from support.waiting import wait_until
 
@@ -36,14 +37,6 @@ def doomed(tmp_path: Path) -> HeldSlot:
     held = HeldSlot(tmp_path / "slot")
     held.start()
     return held
-
-
-def is_alive(pid: int) -> bool:
-    """Alive, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_it_runs_a_function_and_returns_its_value(slot: HeldSlot) -> None:

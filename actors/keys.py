@@ -19,7 +19,7 @@
     {regrow}:leases:<dispatcher>  hash     id -> attempt of the RUNNING tasks of one dispatcher
     {regrow}:claim:<dispatcher>   hash     id and task ids of its last claim, so that a repeated claim is the same claim
     {regrow}:series:<dispatcher>  string   of its claims: the incarnation that runs now
-    {regrow}:drops:<dispatcher>   list     "id attempt worker" of tasks that were cancelled while it had them
+    {regrow}:drops:<dispatcher>   set      "id attempt worker" of tasks that were cancelled while it had them
     {regrow}:counters             hash     what /metrics counts
     {regrow}:search               hash     by, until, not_before: whose search it is, and when the next may be; vanished, missing:
                                            the signs that the last one has looked into; leases:<dispatcher>: it is to read its leases

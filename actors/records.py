@@ -4,7 +4,7 @@ Nothing here talks to a server: functions make argument lists, and values from r
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, TypeVar
 
@@ -181,7 +181,7 @@ def pulse_of(reply: Reply) -> Pulse:
     return Pulse(int(queued), names, signs_of(due, vanished, missing), bool(has_leases_back), int(leases))
 
 
-def drops_of(lines: Sequence[bytes]) -> list[Drop]:
+def drops_of(lines: Iterable[bytes]) -> list[Drop]:
     """From {regrow}:drops:<dispatcher>.  A damaged line is passed over: its task has ended, and runs on to no effect."""
     return [drop for drop in map(_drop_of, lines) if drop is not None]
 

@@ -132,10 +132,13 @@ class Store:
     def drops(self, dispatcher: str) -> list[Drop]:
         """What was cancelled while this dispatcher had it, since this was last asked.
 
-        Where the answer is lost, reading the leases afresh tells the same.
+        Only what was read is taken away, by its name: a call that is carried out late takes nothing that nobody has seen.
         """
         name = keys.drops(dispatcher)
-        return records.drops_of(self._values("drops", [("LRANGE", name, "0", "-1"), ("DEL", name)], is_atomic=True)[0])
+        (lines,) = self._values("drops", [("SMEMBERS", name)])
+        if lines:
+            self._values("dropped", [("SREM", name, *lines)])
+        return records.drops_of(lines)
 
     def inherit(self, dispatcher: str, from_dispatcher: str) -> list[Held]:
         """Take over the leases of a dispatcher that has been silent for 3 s; nothing if it has not.
@@ -216,13 +219,11 @@ class Store:
         ]
         return [(held, may_run_again) for held, may_run_again in leases if held is not None]
 
-    def _values(
-        self, name: str, commands: Sequence[tuple[str | bytes, ...]], *, is_atomic: bool = False, is_strict: bool = True
-    ) -> list[Any]:
+    def _values(self, name: str, commands: Sequence[tuple[str | bytes, ...]], *, is_strict: bool = True) -> list[Any]:
         """Answers of plain commands, in one round trip; where not ``is_strict``, the errors of single ones in their places."""
 
         def talk() -> list[Any]:
-            with self._client.pipeline(transaction=is_atomic) as pipe:
+            with self._client.pipeline(transaction=False) as pipe:
                 ask: Callable[..., Any] = pipe.execute_command
                 for command in commands:
                     ask(*command)

@@ -3,7 +3,7 @@
 -- KEYS  1 counters       hash
 -- ARGV  1 retention of ended tasks in ms   2 the failure in msgpack   3 "1": only what is QUEUED   4... task ids
 -- moves   {regrow}:task:<id>   QUEUED or RUNNING -> FAILED
--- writes  {regrow}:drops:<dispatcher>   list: "id attempt worker" of what is to be stopped, for the dispatcher that had it
+-- writes  {regrow}:drops:<dispatcher>   set: "id attempt worker" of what is to be stopped, for the dispatcher that had it
 -- notes   cancel
 -- sends   {regrow}:done   ids that ended;   {regrow}:wake   "drops" if anything ran
 -- answer  per task: 1 it is cancelled, 2 it had ended otherwise, 3 there is no such task, 4 it runs, and goes on
@@ -15,7 +15,7 @@ local now, has_run, answer = now_ms(), false, {}
 local function take_away(id, task)
   local drops = "{regrow}:drops:" .. (task.owner or "")
   redis.call("HDEL", "{regrow}:leases:" .. (task.owner or ""), id) -- first, since it frees: the rest passes at the memory limit
-  redis.call("RPUSH", drops, id .. " " .. (number(task.attempt) or 0) .. " " .. (task.worker or ""))
+  redis.call("SADD", drops, id .. " " .. (number(task.attempt) or 0) .. " " .. (task.worker or ""))
   redis.call("PEXPIRE", drops, 600000)
   has_run = true
 end

@@ -83,11 +83,21 @@ class Caller:
             )
 
     def _answered(self, request: Request, answer: object, *, was_away: bool) -> None:
-        if answer is None:  # refused: a former incarnation's beginning has come late
-            self._requests.appendleft(request)
-            self._reread()
-            return
-        self._deliver(cast("Delivery", answer))
+        match answer:
+            case None:  # refused: a former incarnation's beginning has come late
+                self._requests.appendleft(request)
+                self._reread()
+            case stimuli.Dropped(drops) if drops:
+                forget = partial(_forget, drops, self._name)
+                self._until_answered(forget, partial(self._forgotten, answer, was_away))
+            case _:
+                self._go_on(cast("Delivery", answer), was_away=was_away)
+
+    def _forgotten(self, delivery: Delivery, was_away_before: bool, _: object, *, was_away: bool) -> None:
+        self._go_on(delivery, was_away=was_away or was_away_before)
+
+    def _go_on(self, delivery: Delivery, *, was_away: bool) -> None:
+        self._deliver(delivery)
         if was_away:
             self._reread()
         else:
@@ -146,6 +156,10 @@ def carry_out(request: Request, us: str, series: str, store: ModelStore) -> Deli
             return Departed()
         case stimuli.Scan() | stimuli.Walk() | stimuli.Mend():
             raise AssertionError("the model of the store is never damaged, so nothing is searched for")
+
+
+def _forget(seen: list[Drop], us: str, store: ModelStore) -> None:
+    store.dropped(us, seen)
 
 
 def _inherit(store: ModelStore, us: str, former: str, series: str) -> list[Held]:

@@ -227,7 +227,13 @@ class ModelStore(Shelf):
 
     def drops(self, dispatcher: str) -> list[Drop]:
         """What was cancelled while this dispatcher had it."""
-        return self.drops_of.pop(dispatcher, [])
+        return list(self.drops_of.get(dispatcher, ()))
+
+    def dropped(self, dispatcher: str, seen: list[Drop]) -> None:
+        """It has read these."""
+        left = [drop for drop in self.drops_of.pop(dispatcher, ()) if drop not in seen]
+        if left:
+            self.drops_of[dispatcher] = left
 
     def deregister(self, dispatcher: str) -> None:
         """A dispatcher has gone in order."""

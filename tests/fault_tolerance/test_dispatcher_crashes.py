@@ -319,6 +319,7 @@ WAYS: dict[str, Way] = {
     "claim": by_work,
     "code": by_work,
     "deregister": by_a_stop,
+    "dropped": by_a_cancel,
     "drops": by_a_cancel,
     "due": by_a_delay,
     "fence": by_a_crash,

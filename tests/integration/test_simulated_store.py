@@ -118,7 +118,9 @@ class Twins:
 
     def drops(self) -> None:
         who = self.dice.choice(DISPATCHERS)
-        self.same(self.real.drops(who), self.model.drops(who))
+        seen = self.model.drops(who)
+        self.model.dropped(who, seen)
+        self.same(sorted(self.real.drops(who), key=str), sorted(seen, key=str))
 
     def inherit(self) -> None:
         """From one that has been silent since long ago, or lives."""

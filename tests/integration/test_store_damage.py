@@ -286,7 +286,7 @@ def hurt_shared(world: World, function: FunctionId) -> str:
             timers = [keys.SCHEDULED, "{regrow}:deadlines", keys.DEAD, keys.BEATS, keys.FUNCTIONS, keys.FUNCTION_TIMERS]
             client.zadd(chance.choice(timers), {noise: chance.choice([0, 1, -1e300, 1e300])})
         case "drops":
-            client.rpush(keys.drops("a"), noise)
+            client.sadd(keys.drops("a"), noise)
         case "blobs":
             client.hset(keys.DISPATCHERS, chance.choice([b"a", noise]), noise)
             client.set(keys.workers("a"), noise)

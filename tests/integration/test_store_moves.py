@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 
 import pytest
 
@@ -267,6 +268,27 @@ def test_a_queued_task_is_cancelled_and_never_claimed(server: Valkey, store: Sto
     assert ask(server.url, AsyncStore.counts).queued == 1
     assert [task.task_id for task in claim(store, 5)] == [second]
     assert ask(server.url, AsyncStore.counts).queued == 0
+
+
+def test_what_is_cancelled_while_the_drops_are_read_is_told_next_time(
+    server: Valkey, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(server.url, register(server.url), b"", b"")
+    first, second = claim(store, 2)
+    cancel(server.url, first.task_id)
+    trip = store._trip
+
+    def cancel_behind(name: str, talk: Callable[[], object]) -> object:
+        answer = trip(name, talk)
+        if name == "drops":
+            cancel(server.url, second.task_id)
+        return answer
+
+    monkeypatch.setattr(store, "_trip", cancel_behind)
+
+    assert store.drops("a") == [Drop(first.task_id, 1, first.worker)]
+    assert store.drops("a") == [Drop(second.task_id, 1, second.worker)]
+    assert store.drops("a") == []
 
 
 def test_a_running_task_is_cancelled_and_its_outcome_refused(server: Valkey, store: Store) -> None:

@@ -23,7 +23,7 @@ def bounded_detection(facts: Facts, bound: float | None) -> Ruling:
         checked += 1
         longest_s = max(longest_s, silent_s)
         if silent_s > limit_s:
-            whom = strike.victim.path if strike.victim else strike.worker
+            whom = strike.victim.path if strike.victim else hold.worker
             what = f"{hold.worker} had it in hand for {silent_s:.3f} s after the last word of {whom} ({strike.fault})"
             found.append(Violation(f"{what}; {limit_s:g} s are allowed", facts.docket.cases[hold.number]))
     lacks = "" if facts.docket.has_record else NO_RECORD
@@ -48,17 +48,26 @@ def _silences(facts: Facts, limit_s: float) -> Iterator[tuple[Strike, Hold, floa
 
 
 def _must_be_noticed(strike: Strike, facts: Facts, by: float) -> bool:
-    """A worker that is dead, or stopped for long; a slot only when it is dead."""
+    """A worker that is dead, or stopped for long, or all of them cut off for long; a slot only when it is dead."""
     role = strike.victim.role if strike.victim else ""
     if is_kill(strike.fault):
         return role in (Role.WORKER, Role.SLOT)
-    return role == Role.WORKER and strike.fault in STOPS and facts.impact.over(strike) > by
+    is_silent = (role == Role.WORKER and strike.fault in STOPS) or (
+        _is_cut_off(strike) and not strike.options.get("half")
+    )
+    return is_silent and facts.impact.over(strike) > by
 
 
 def _was_noticed(strike: Strike, hold: Hold, facts: Facts) -> bool:
-    """A shorter silence, or one of a link, that cost the task its worker all the same."""
-    is_heard_of = bool(strike.worker) and strike.last_beat_at is not None
-    return is_heard_of and hold.by == "lose_worker" and facts.impact.took(strike, hold)
+    """A shorter silence, or one of some workers, that cost the task its worker all the same."""
+    is_timed = _is_cut_off(strike) or (bool(strike.worker) and strike.last_beat_at is not None)
+    return is_timed and hold.by == "lose_worker" and facts.impact.took(strike, hold)
+
+
+def _is_cut_off(strike: Strike) -> bool:
+    """Whether a dispatcher hears nothing from workers any more, from the moment of the fault on."""
+    is_deaf = strike.fault == "net.cut" or (strike.fault == "net.one_way" and strike.options.get("way") == "out")
+    return is_deaf and strike.options.get("link") == "worker-dispatcher"
 
 
 def liveness(facts: Facts, bound: float | None) -> Ruling:

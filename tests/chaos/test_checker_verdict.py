@@ -267,6 +267,32 @@ def test_a_stopped_worker_that_keeps_its_task_too_long_is_told_with_both_figures
     assert [moment.source for moment in judgement.counter_examples[0].timeline].count("nemesis") == 2
 
 
+CUTS_OFF = {"link": "worker-dispatcher"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "at", "verdict"),
+    [
+        ("net.cut", CUTS_OFF, 10.0, "valid"),
+        ("net.cut", CUTS_OFF, 9.5, "invalid"),
+        ("net.cut", CUTS_OFF | {"half": True}, 9.5, "invalid"),
+        ("net.one_way", CUTS_OFF | {"way": "out"}, 9.5, "invalid"),
+        ("net.one_way", CUTS_OFF | {"way": "back"}, 9.5, "unknown"),
+        ("net.cut", {"link": "gateway-store"}, 9.5, "unknown"),
+        ("net.delay", CUTS_OFF, 9.5, "unknown"),
+    ],
+)
+def test_workers_that_are_cut_off_are_missed_in_time(
+    fault: str, options: dict[str, Any], at: float, verdict: str
+) -> None:
+    """The task is taken away at 13.01; 3.5 s are allowed."""
+    strike = Strike(1, fault, options, at, at, undone_at=30.0)
+
+    findings = check(replace(story(fault), strikes=(strike,)))
+
+    assert judged(findings, "bounded_detection").verdict == verdict
+
+
 def test_a_short_stop_that_costs_nothing_is_not_judged_as_a_loss() -> None:
     evidence = story("stop", undone_at=10.5, last_beat_at=9.9)
     kept = tuple(

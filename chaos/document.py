@@ -235,3 +235,8 @@ def _listed(words: Iterable[Any]) -> str:
 def _nearest(word: Any, known: Iterable[Any]) -> str:
     near = difflib.get_close_matches(str(word), [str(it) for it in known], n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def renamed(found: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """What was read, with other names for these keys: those of the values' fields."""
+    return {names.get(key, key): value for key, value in found.items()}

@@ -1,7 +1,7 @@
 """Core: an experiment's file (YAML or JSON) as an Experiment, or every mistake in it, each with its line and key.
 
-The keys are those of Chaos Toolkit where there is such a thing (title, description, tags, configuration, steady-state-hypothesis with its
-probes and tolerances, method), so that its users feel at home: a probe that asks for a URL is read as it stands in one of its files.
+The keys are those of Chaos Toolkit where there is such a thing (title, description, tags, configuration, steady-state-hypothesis, method),
+so that its users feel at home.
 Durations are written ``5s``, ``200ms``, ``2m``, sizes ``10MB``; a key that a fault calls ``delay_s`` is written ``delay``.
 """
 
@@ -25,6 +25,7 @@ from regrow.chaos.document import (
     number,
     one_of,
     parse,
+    renamed,
     size,
     table,
     text,
@@ -36,22 +37,18 @@ from regrow.chaos.experiment import (
     Doing,
     Expectations,
     Experiment,
-    Hypothesis,
-    Probe,
     StopWhen,
-    Strategy,
     Target,
-    Tolerance,
     Workload,
 )
 from regrow.chaos.fault import Role
+from regrow.chaos.hypothesis_reading import hypothesis
 from regrow.runtime.errors import ConfigError
 
 STAGES: Final = ("detect", "requeue", "run", "service")
 PERCENTILES: Final = ("p50", "p90", "p99", "max")
 BOUNDS: Final = [f"{stage}_{percentile}" for stage in STAGES for percentile in PERCENTILES]
 HITS: Final = re.compile(r"([a-z_.]+)_while_(running|idle|anything)")
-PROBE_TARGETS: Final = {"task": "latency_ms", "http": "status", "tree": "running"}
 WHEN: Final[dict[str, Reader]] = {
     "at": duration,
     "every": duration,
@@ -81,7 +78,7 @@ def read(source: str, words: Vocabulary) -> Experiment:
         raise Mistakes([mistake]) from None
     for key in ("version", "rollbacks"):
         found.pop(key, None)
-    return Experiment(**_renamed(found, {"steady-state-hypothesis": "hypothesis", "settle": "settle_s"}))
+    return Experiment(**renamed(found, {"steady-state-hypothesis": "hypothesis", "settle": "settle_s"}))
 
 
 def _experiment(words: Vocabulary) -> dict[str, Reader]:
@@ -93,17 +90,13 @@ def _experiment(words: Vocabulary) -> dict[str, Reader]:
         "tags": each(text),
         "configuration": _configuration,
         "workload": partial(_workload, kinds=words.kinds),
-        "steady-state-hypothesis": _hypothesis,
+        "steady-state-hypothesis": hypothesis,
         "method": each(partial(_action, words=words)),
         "settle": duration,
         "expect": partial(_expectations, words=words),
         "stop_when": _stop_when,
         "rollbacks": one_of(["auto"]),
     }
-
-
-def _renamed(found: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    return {names.get(key, key): value for key, value in found.items()}
 
 
 def _configuration(node: Node) -> Configuration:
@@ -117,7 +110,7 @@ def _configuration(node: Node) -> Configuration:
         "memory_budget": size,
         "max_queued": integer(1),
     }
-    return Configuration(**_renamed(table(node, readers), {"memory_budget": "memory_budget_bytes"}))
+    return Configuration(**renamed(table(node, readers), {"memory_budget": "memory_budget_bytes"}))
 
 
 def _workload(node: Node, kinds: tuple[str, ...]) -> Workload:
@@ -129,7 +122,7 @@ def _workload(node: Node, kinds: tuple[str, ...]) -> Workload:
         "burst": integer(1),
         "rate_to": number(0),
     }
-    found = _renamed(table(node, readers), {"duration": "duration_s"})
+    found = renamed(table(node, readers), {"duration": "duration_s"})
     if "arrivals" in found:
         found["arrivals"] = Arrivals(found["arrivals"])
     if (found.get("arrivals") is Arrivals.RAMP) != ("rate_to" in found):
@@ -142,83 +135,6 @@ def _mix(node: Node, kinds: tuple[str, ...]) -> dict[str, float]:
     if not sum(found.values()) > 0:
         raise Mistake(node, "at least one kind of task needs a share above 0")
     return found
-
-
-def _hypothesis(node: Node) -> Hypothesis:
-    readers: dict[str, Reader] = {
-        "title": text,
-        "strategy": one_of([it.value for it in Strategy]),
-        "every": duration,
-        "probes": each(_probe),
-    }
-    found = _renamed(table(node, readers, required=["probes"]), {"every": "every_s"})
-    found.pop("title", None)
-    if "strategy" in found:
-        found["strategy"] = Strategy(found["strategy"])
-    return Hypothesis(**found)
-
-
-def _probe(node: Node) -> Probe:
-    readers: dict[str, Reader] = {
-        "name": text,
-        "type": one_of(["task", "http", "tree", "probe"]),
-        "tolerance": _tolerance,
-        "url": text,
-        "path": text,
-        "timeout": duration,
-        "provider": _provider,
-    }
-    found = table(node, readers, required=("name", "type", "tolerance"))
-    if found["type"] == "probe":
-        if "provider" not in found:
-            raise Mistake(node, "a probe of type 'probe' needs its provider; or use type task, http or tree")
-        found |= found.pop("provider")
-    elif "provider" in found:
-        raise Mistake(node, f"'provider' belongs to type 'probe', not to {found['type']!r}")
-    needed = {"http": "url", "tree": "path"}.get(found["type"])
-    if needed and needed not in found:
-        raise Mistake(node, f"a probe of type {found['type']!r} needs {needed!r}")
-    if not found["tolerance"].target:
-        found["tolerance"] = msgspec.structs.replace(found["tolerance"], target=PROBE_TARGETS[found["type"]])
-    return Probe(**_renamed(found, {"timeout": "timeout_s"}))
-
-
-def _provider(node: Node) -> dict[str, Any]:
-    return table(node, {"type": one_of(["http"]), "url": text, "timeout": duration}, required=("type", "url"))
-
-
-def _tolerance(node: Node) -> Tolerance:
-    """A plain value is to be equalled, a list has it; a mapping says what kind it is."""
-    if isinstance(node.value, list):
-        return Tolerance("any_of", anything(node))
-    if not isinstance(node.value, dict):
-        return Tolerance("equal", node.value)
-    readers: dict[str, Reader] = {
-        "type": one_of(["range", "min", "max", "regex", "equal"]),
-        "range": each(number(float("-inf"))),
-        "value": anything,
-        "pattern": text,
-        "target": text,
-    }
-    found = table(node, readers, required=["type"])
-    kind = found["type"]
-    key = {"range": "range", "regex": "pattern"}.get(kind, "value")
-    if key not in found:
-        raise Mistake(node, f"a tolerance of type {kind!r} needs {key!r}")
-    _check_tolerance(node, kind, found[key])
-    return Tolerance(kind, found[key], found.get("target", ""))
-
-
-def _check_tolerance(node: Node, kind: str, value: Any) -> None:
-    if kind == "range" and len(value) != 2:
-        raise Mistake(node, "'range' is a list of two numbers, least and most")
-    if kind in ("min", "max") and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise Mistake(node, f"'value' of a tolerance of type {kind!r} is a number")
-    if kind == "regex":
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise Mistake(node, f"'pattern' is no regular expression: {error}") from None
 
 
 def _action(node: Node, words: Vocabulary) -> Action:
@@ -239,7 +155,7 @@ def _action(node: Node, words: Vocabulary) -> Action:
     if found.get("count", 1) > 1 and "every" not in found:
         raise Mistake(node, "'count' needs 'every': how far apart are they?")
     names = {"at": "at_s", "every": "every_s", "jitter": "jitter_s", "every_jitter": "jitter_s", "for": "for_s"}
-    timing = _renamed({key: value for key, value in found.items() if key in when}, names)
+    timing = renamed({key: value for key, value in found.items() if key in when}, names)
     return Action(name, options, found.get("target"), **timing)
 
 
@@ -311,4 +227,4 @@ def _must_hit(node: Node, faults: Mapping[str, object]) -> dict[str, int]:
 
 def _stop_when(node: Node) -> StopWhen:
     readers: dict[str, Reader] = {"gateway_down": duration, "faults_outstanding": integer(1)}
-    return StopWhen(**_renamed(table(node, readers), {"gateway_down": "gateway_down_s"}))
+    return StopWhen(**renamed(table(node, readers), {"gateway_down": "gateway_down_s"}))

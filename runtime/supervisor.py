@@ -12,8 +12,6 @@ from collections import deque
 from signal import SIGTERM
 from typing import Final, assert_never
 
-import msgspec
-
 from regrow.runtime import events, hooks, stimuli, tree
 from regrow.runtime.actor import Actor, Context, Timer
 from regrow.runtime.bulletin import Bulletin
@@ -52,7 +50,6 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
         self._timer: Timer | None = None
         self._picture_timer: Timer | None = None
         self._quiet_until = 0.0
-        self._last_report: stimuli.Report | None = None
         self._is_deaf = hooks.has_slow_death()
 
     def on_start(self) -> None:
@@ -192,7 +189,7 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
             case stimuli.Announce():
                 self.announce(effect)
             case stimuli.Report():
-                self._report(effect)
+                self._bulletin.report(effect)
             case stimuli.Answered():
                 self._redraw()
                 self._tickets.answer(effect)
@@ -201,7 +198,7 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
             case stimuli.Started():
                 self.started()
             case stimuli.Finished(reason):
-                self.context.exit(self._explained(reason))
+                self.context.exit(self._bulletin.explained(reason))
             case _:
                 assert_never(effect)
 
@@ -251,25 +248,6 @@ class Supervisor(Actor[SupervisorSpec, SupervisorMessage]):
     def started(self) -> None:
         """All initial children are ready."""
         self.context.ready()
-
-    def _report(self, report: stimuli.Report) -> None:
-        self._last_report = report
-        gave_up = report.kind in (stimuli.ReportKind.MAX_INTENSITY, stimuli.ReportKind.CRASH_LOOP)
-        self._bulletin.say(
-            "error" if gave_up else "warning",
-            Event.SUPERVISOR_GAVE_UP if gave_up else Event.SUPERVISOR_REPORT,
-            kind=report.kind.value,
-            child=report.child,
-            reason=str(report.reason),
-            detail=report.detail,
-            note=report.reason.note,
-        )
-
-    def _explained(self, reason: ExitReason) -> ExitReason:
-        """The reason of our own end, with the story of the child that caused it: so it reaches the root's crash report."""
-        if self._last_report is None or not reason.note or not self._last_report.reason.note:
-            return reason
-        return msgspec.structs.replace(reason, note=f"{reason.note}\n{self._last_report.reason.note}")
 
     def _redraw(self) -> None:
         """Show the children anew, once for all changes of this round."""

@@ -31,7 +31,7 @@ from regrow.chaos.guardian import Guardian, GuardianLost
 from regrow.chaos.journal import Applied, Header, Intent, Journal, Note, Undone
 from regrow.chaos.lineage import NoVictim, start_time
 from regrow.chaos.scene import Need, Scene
-from regrow.chaos.targets import wait_for_victims
+from regrow.chaos.targets import PATIENCE_S, wait_for_victims
 from regrow.chaos.tree import TreeUnreadable
 from regrow.chaos.undo import UndoFailed
 from regrow.runtime.errors import ConfigError, RegrowError
@@ -111,17 +111,18 @@ class Nemesis:
             raise ConfigError(f"{step.fault} for {step.for_s:g} s: use more than 0 and at most {LONGEST_S:g} seconds")
         return fault
 
-    def strike(self, step: Step, planned_at: float | None = None) -> tuple[Strike, ...]:
-        """Do the step's fault now, to each of its victims.  A miss is a strike that was not applied; it says why.
+    def strike(self, step: Step, planned_at: float | None = None, patience_s: float = PATIENCE_S) -> tuple[Strike, ...]:
+        """Do the step's fault, to each of its victims, once there are some.  A miss is a strike that was not applied; it says why.
 
-        ``planned_at``: monotonic seconds, for the record.  With ``for_s`` it is undone after that time; without, by ``heal``.
+        ``planned_at``: monotonic seconds, for the record.  ``patience_s``: of the wait for victims.
+        With ``for_s`` it is undone after that time; without, by ``heal``.
         Raises ConfigError (see ``check``), and GuardianLost.
         """
         chance = Random(step.seed)
         planned_at = time.monotonic() if planned_at is None else planned_at
         try:
             fault = self.check(step)
-            victims = self._victims(step.target, chance) if Need.VICTIM in fault.needs else [None]
+            victims = self._victims(step.target, chance, patience_s) if Need.VICTIM in fault.needs else [None]
         except (NoVictim, TreeUnreadable) as error:
             return (self._miss(step, planned_at, str(error)),)
         return tuple(self._strike(step, fault, planned_at, victim, chance) for victim in victims)
@@ -166,9 +167,9 @@ class Nemesis:
             return False  # the victim may be what answers for the tree
         return node is not None and node.pid not in (None, victim.pid) and node.state is ChildState.RUNNING
 
-    def _victims(self, target: Target | None, chance: Random) -> list[Victim | None]:
+    def _victims(self, target: Target | None, chance: Random, patience_s: float) -> list[Victim | None]:
         assert target is not None
-        return [*wait_for_victims(self.scene, target, chance)]
+        return [*wait_for_victims(self.scene, target, chance, patience_s)]
 
     def _strike(self, step: Step, fault: Fault, planned_at: float, victim: Victim | None, chance: Random) -> Strike:
         deed = Deed(0, _strike_of(step, planned_at, victim), Blow(self.scene, victim, chance))

@@ -13,21 +13,26 @@ from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
 
 PATIENCE_S: Final = 2.5  # what workers do is told by their beats, once a second
-AGAIN_S: Final = 0.1
+AGAIN_S: Final = 0.05
 
 
-def wait_for_victims(scene: Scene, target: Target, chance: Random) -> list[Victim]:
-    """Whom the target means, once there is somebody who does what it says, and a gateway that tells; soon, or not at all.
+class NoSuchActor(NoVictim):
+    """The tree has nobody of that role and name, running or not."""
 
-    Raises NoVictim and TreeUnreadable.
+
+def wait_for_victims(scene: Scene, target: Target, chance: Random, patience_s: float = PATIENCE_S) -> list[Victim]:
+    """Whom the target means, once there is somebody who runs and does what it says, and a gateway that tells.
+
+    Raises NoVictim and TreeUnreadable when there was none for ``patience_s`` seconds, and NoSuchActor at once.
     """
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while True:
         try:
             return find_victims(scene, target, chance)
-        except (NoVictim, TreeUnreadable) as error:
-            is_final = isinstance(error, NoVictim) and target.doing is Doing.ANYTHING
-            if is_final or time.monotonic() > deadline:
+        except NoSuchActor:
+            raise
+        except (NoVictim, TreeUnreadable):
+            if time.monotonic() > deadline:
                 raise
         time.sleep(AGAIN_S)
 
@@ -36,15 +41,16 @@ def find_victims(scene: Scene, target: Target, chance: Random) -> list[Victim]:
     """Whom the target means now, in the order of their paths; one, unless it picks all.  Raises NoVictim, with who there is."""
     root = scene.read_tree()
     nodes = sorted((node for node in root.walk() if node.role == target.role), key=lambda node: node.path)
-    found = [node for node in nodes if node.pid and node.state is ChildState.RUNNING]
-    found = [node for node in found if not target.name or target.name in (node.name, node.path)]
+    meant = [node for node in nodes if not target.name or target.name in (node.name, node.path)]
+    found = [node for node in meant if node.pid and node.state is ChildState.RUNNING]
     if found:
         found = doing(scene, found, target.doing)
     if not found:
         there = ", ".join(node.name for node in nodes) or "none"
         called = f" called {target.name}" if target.name else ""
         what = "" if target.doing is Doing.ANYTHING else f" that is {target.doing.value.replace('_', ' a ')}"
-        raise NoVictim(f"no running {target.role}{called}{what} in the tree (of this role: {there})")
+        kind = NoVictim if meant else NoSuchActor
+        raise kind(f"no running {target.role}{called}{what} in the tree (of this role: {there})")
     if target.pick == "random":
         found = [chance.choice(found)]
     elif target.pick == "first":

@@ -90,15 +90,11 @@ class Testbed:
 
         Waits up to HIT_WITHIN_S seconds for a victim that does what the target says.
         """
-        deadline = time.monotonic() + HIT_WITHIN_S
-        while True:
-            strikes = self._nemesis.strike(self._step(fault, options, target, for_s))
-            hit = [strike for strike in strikes if strike.applied_at is not None]
-            if hit:
-                return hit[0]
-            if time.monotonic() > deadline:
-                raise FaultMissed(f"{fault}: {strikes[0].detail}")
-            time.sleep(LOOK_AGAIN_S)
+        strikes = self._nemesis.strike(self._step(fault, options, target, for_s), patience_s=HIT_WITHIN_S)
+        hit = next((strike for strike in strikes if strike.applied_at is not None), None)
+        if hit is None:
+            raise FaultMissed(f"{fault}: {strikes[0].detail}")
+        return hit
 
     @contextmanager
     def fault(self, fault: str, *, target: Target | None = None, **options: Any) -> Iterator[Strike]:

@@ -19,7 +19,7 @@ from regrow.chaos.docket import Docket
 from regrow.chaos.evidence import CounterExample, Distribution, Evidence, Findings, Judgement, Strike, Verdict
 from regrow.chaos.experiment import Step, Strategy
 from regrow.chaos.impact import AFTER_S, UNSYNCED_S, Impact, label, label_of
-from regrow.chaos.invariants import executions, liveness, moves, outcomes, tree
+from regrow.chaos.invariants import cancels, executions, liveness, moves, outcomes, tree
 from regrow.chaos.invariants.ruling import Facts, Judge, Ruling, Violation
 from regrow.chaos.recovery import distributions, measured, recoveries
 
@@ -65,7 +65,7 @@ INVARIANTS: Final[dict[str, Invariant]] = {
     ),
     "bounded_detection": Invariant(
         liveness.bounded_detection,
-        "What a silent worker had in hand is taken from it in time, counted from its last word.",
+        "Who falls silent is noticed, and what it had in hand is taken from it in time, counted from its last word.",
         AFTER_S,
     ),
     "liveness": Invariant(
@@ -76,6 +76,11 @@ INVARIANTS: Final[dict[str, Invariant]] = {
     ),
     "poison_contained": Invariant(
         executions.poison_contained, "A task that kills its process ends quarantined, and takes no other task with it."
+    ),
+    "cancel_holds": Invariant(
+        cancels.cancel_holds,
+        "A task whose cancel was confirmed ends cancelled, and its function stops soon; nothing else ends so.",
+        cancels.WORKS_ON_S,
     ),
     "tree_healthy": Invariant(
         tree.tree_healthy, "The tree has the shape that it had before, and no supervisor gave up."

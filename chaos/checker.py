@@ -51,7 +51,7 @@ INVARIANTS: Final[dict[str, Invariant]] = {
     ),
     "bounded_reexec": Invariant(
         executions.bounded_reexec,
-        "A task starts once, and again only for a fault that hit it or a retry that was asked for.",
+        "A task starts once, and again only for a fault that hit it or a retry that was asked for; an attempt never starts twice.",
         0,
     ),
     "no_overlap": Invariant(

@@ -296,6 +296,21 @@ def started_for_nothing(evidence: Evidence, chance: Random) -> Planted | None:
     return Planted(replace(evidence, marks=(*evidence.marks, *marks)), _subject(case), last + 0.01, "witness")
 
 
+def started_twice_in_a_fault(evidence: Evidence, chance: Random) -> Planted | None:
+    """A fault may have cost the task an attempt, and has not: it is started again under the one that it has."""
+    impact = Impact.of(Docket.of(evidence))
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: _completed(case) and case.kind == "noop" and len(case.holds) == 1 and impact.hits(case) > 0,
+    )
+    if case is None:
+        return None
+    at = (case.starts[0].ended or 0.0) + 0.01
+    marks = [Mark(word, case.number, "d" * 16, 77, at + n / 1000) for n, word in enumerate(("start", "end"))]
+    return Planted(replace(evidence, marks=(*evidence.marks, *marks)), _subject(case), at, "witness")
+
+
 def started_while_running(evidence: Evidence, chance: Random) -> Planted | None:
     """The attempt that a kill took away did not end there: it came to its end when the next one was well under way."""
     case = _pick(
@@ -617,9 +632,10 @@ ROWS = {
         quarantined_for_nothing, ("terminal_is_true", "poison_contained"), {"strikes": 2}
     ),
     "started again without a fault": Row(started_for_nothing, ("bounded_reexec",), {}),
+    "an attempt that is started twice": Row(started_twice_in_a_fault, ("bounded_reexec",), {}),
     "two runs at once": Row(started_while_running, ("no_overlap",), KILLS),
     "started twice, which it must not": Row(
-        twice_though_once, ("at_most_once",), {**KILLS, "mix": {"once": 3, "noop": 1}}
+        twice_though_once, ("at_most_once", "bounded_reexec"), {**KILLS, "mix": {"once": 3, "noop": 1}}
     ),
     "lost while it was queued": Row(lost_while_queued, ("legal_transitions",), {}),
     "settled by a former attempt": Row(settled_by_a_former_attempt, ("legal_transitions",), {}),

@@ -1,4 +1,4 @@
-"""Core: whether tasks moved only as they may, in the record and before the eyes of clients.
+"""Core: whether tasks moved only as they may, in the record and before the eyes of clients, and whether the moves say the truth.
 
 ``TRANSITIONS`` is a copy of the service's own table, on purpose: whoever judges must not take the rules from whom it judges.
 """
@@ -7,7 +7,7 @@ from typing import Final
 
 from regrow.chaos.docket import ENDED, Case
 from regrow.chaos.history import TaskMove
-from regrow.chaos.impact import Impact
+from regrow.chaos.impact import SAME_S, Impact
 from regrow.chaos.invariants.ruling import NO_RECORD, Facts, Ruling, Violation
 
 TRANSITIONS: Final = {
@@ -34,7 +34,7 @@ def legal_transitions(facts: Facts, _: float | None) -> Ruling:
     found, checked = [], 0
     for case in facts.docket.cases.values():
         checked += bool(case.moves)
-        wrong = illegal(case.moves, facts.impact) or _revived(case, facts.impact)
+        wrong = illegal(case.moves, facts.impact) or _revived(case, facts.impact) or _had_started(case, facts.impact)
         if wrong:
             found.append(Violation(wrong, case))
     for task_id, moves in facts.docket.strangers.items():
@@ -63,6 +63,16 @@ def illegal(moves: list[TaskMove], impact: Impact) -> str:
         if state != ANYWHERE and (move.attempt <= attempt if move.move == "claim" else move.attempt != attempt):
             return f"{move.move} of attempt {move.attempt} at a task whose attempt is {attempt}"
         state, attempt = after, move.attempt
+    return ""
+
+
+def _had_started(case: Case, impact: Impact) -> str:
+    """give_back says that an attempt never started.  It did, if by then more runs had started than there were attempts before it."""
+    for earlier, hold in enumerate(case.holds):
+        if hold.by == "give_back" and hold.released is not None and not impact.crashes:
+            started = sum(run.started < hold.released - SAME_S for run in case.starts)
+            if started > earlier:
+                return f"attempt {hold.attempt} was given back as one that had never started, and it had"
     return ""
 
 

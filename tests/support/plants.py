@@ -366,6 +366,25 @@ def settled_by_a_former_attempt(evidence: Evidence, chance: Random) -> Planted |
     return Planted(replace(evidence, moves=moves), _subject(case), last.at, "record")
 
 
+def given_back_though_started(evidence: Evidence, chance: Random) -> Planted | None:
+    """The new dispatcher thinks that an attempt has never reached its worker."""
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: (
+            len(case.holds) > 1
+            and case.holds[0].by == "lose_worker"
+            and len(case.starts) == 2
+            and case.starts[0].started < (case.holds[0].released or 0.0) - 0.06
+        ),
+    )
+    if case is None:
+        return None
+    lost = next(move for move in case.moves if move.move == "lose_worker")
+    moves = tuple(replace(move, move="give_back", why="") if move is lost else move for move in evidence.moves)
+    return Planted(replace(evidence, moves=moves), _subject(case), lost.at, "record")
+
+
 def revived(evidence: Evidence, chance: Random) -> Planted | None:
     """A client reads RUNNING after the end."""
     case = _pick(evidence, chance, lambda case: len(case.ends) > 1)
@@ -639,6 +658,7 @@ ROWS = {
     ),
     "lost while it was queued": Row(lost_while_queued, ("legal_transitions",), {}),
     "settled by a former attempt": Row(settled_by_a_former_attempt, ("legal_transitions",), {}),
+    "given back though it had started": Row(given_back_though_started, ("legal_transitions",), KILLS),
     "running after its end": Row(revived, ("legal_transitions",), {}),
     "a death that is noticed late": Row(noticed_late, ("bounded_detection",), KILLS),
     "a silence that nobody notices": Row(never_noticed, ("bounded_detection",), {"faults": ("stop",)}),

@@ -26,20 +26,26 @@ TRANSITIONS: Final = {
 }
 NOTES: Final = frozenset({"submit", "due", "inherit", "found"})  # in the record, and no move
 DAMAGED: Final = "corrupt_payload"  # ends a task from wherever it stands
+DAMAGING: Final = ("payload.", "disk.")  # faults that may take a task out of its queue or its lease
 ANYWHERE: Final = ""  # a state that a crash of the store may have set back
 
 
 def legal_transitions(facts: Facts, _: float | None) -> Ruling:
     """Each task's moves in the order of the record; and no client sees a task that has ended not ended any more."""
-    found, checked = [], 0
+    found, checked, impact = [], 0, facts.impact
     for case in facts.docket.cases.values():
         checked += bool(case.moves)
-        wrong = illegal(case.moves, facts.impact) or _revived(case, facts.impact) or _had_started(case, facts.impact)
+        wrong = (
+            illegal(case.moves, impact)
+            or _revived(case, impact)
+            or _had_started(case, impact)
+            or _strayed(case, impact)
+        )
         if wrong:
             found.append(Violation(wrong, case))
     for task_id, moves in facts.docket.strangers.items():
         checked += 1
-        wrong = illegal(moves, facts.impact)
+        wrong = illegal(moves, impact)
         if wrong:
             found.append(Violation(wrong, stranger=task_id))
     return Ruling(checked, found, "", "" if facts.docket.has_record else NO_RECORD)
@@ -74,6 +80,17 @@ def _had_started(case: Case, impact: Impact) -> str:
             if started > earlier:
                 return f"attempt {hold.attempt} was given back as one that had never started, and it had"
     return ""
+
+
+def _strayed(case: Case, impact: Impact) -> str:
+    """What regrow has to search for had been lost, though it was found in the end."""
+    is_found = any(move.move == "found" for move in case.moves)
+    is_explained = bool(impact.crashes) or any(it.fault.startswith(DAMAGING) for it in impact.docket.strikes)
+    return (
+        "it was in no queue and under no lease any more, until a search found it"
+        if is_found and not is_explained
+        else ""
+    )
 
 
 def _after(state: str, move: str) -> str:

@@ -385,6 +385,16 @@ def given_back_though_started(evidence: Evidence, chance: Random) -> Planted | N
     return Planted(replace(evidence, moves=moves), _subject(case), lost.at, "record")
 
 
+def found_by_a_search(evidence: Evidence, chance: Random) -> Planted | None:
+    """It was queued, and in no queue."""
+    case = _pick(evidence, chance, lambda case: len(case.moves) > 1 and case.moves[0].move == "submit")
+    if case is None:
+        return None
+    at = (case.moves[0].at + case.moves[1].at) / 2
+    found = replace(case.moves[0], move="found", at=at)
+    return Planted(replace(evidence, moves=_insert(evidence.moves, found)), _subject(case), at, "record")
+
+
 def revived(evidence: Evidence, chance: Random) -> Planted | None:
     """A client reads RUNNING after the end."""
     case = _pick(evidence, chance, lambda case: len(case.ends) > 1)
@@ -659,6 +669,7 @@ ROWS = {
     "lost while it was queued": Row(lost_while_queued, ("legal_transitions",), {}),
     "settled by a former attempt": Row(settled_by_a_former_attempt, ("legal_transitions",), {}),
     "given back though it had started": Row(given_back_though_started, ("legal_transitions",), KILLS),
+    "found by a search": Row(found_by_a_search, ("legal_transitions",), {}),
     "running after its end": Row(revived, ("legal_transitions",), {}),
     "a death that is noticed late": Row(noticed_late, ("bounded_detection",), KILLS),
     "a silence that nobody notices": Row(never_noticed, ("bounded_detection",), {"faults": ("stop",)}),

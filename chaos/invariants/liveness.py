@@ -15,7 +15,7 @@ STARVES_S: Final = 10.0  # that later tasks may finish before an earlier one has
 WATCHED: Final = frozenset(
     {Role.WORKER, Role.DISPATCHER, Role.SUPERVISOR}
 )  # whose silence their supervisor is to notice
-NOTICED: Final = frozenset({"child.overdue", "child.killed", "child.down"})
+ENDED: Final = frozenset({"child.killed", "child.down"})  # to notice (child.overdue) is not enough
 PER_HIT_S: Final = 4.0  # and for each fault that it was in the hands of: a window, and what comes after
 
 
@@ -32,9 +32,9 @@ def bounded_detection(facts: Facts, bound: float | None) -> Ruling:
             found.append(Violation(f"{what}; {limit_s:g} s are allowed", facts.docket.cases[hold.number]))
     for strike, silent_s in _stops(facts, limit_s):
         checked += 1
-        if not _is_noticed(strike, facts):
+        if not _is_ended(strike, facts):
             path = strike.victim.path if strike.victim else ""
-            why = f"it was silent for {silent_s:.1f} s, and its supervisor did nothing about it ({limit_s:g} s are allowed)"
+            why = f"it was silent for {silent_s:.1f} s, and its supervisor let it live ({limit_s:g} s are allowed)"
             found.append(Violation(why, path=path))
     lacks = "" if facts.docket.has_record else NO_RECORD
     return Ruling(
@@ -70,12 +70,12 @@ def _last_word(strike: Strike) -> float:
     return strike.last_beat_at if strike.last_beat_at is not None else strike.applied_at or 0.0
 
 
-def _is_noticed(strike: Strike, facts: Facts) -> bool:
+def _is_ended(strike: Strike, facts: Facts) -> bool:
     """Any time while it was stopped will do: how late is judged by what it had in hand."""
     assert strike.victim is not None
     path, since, until = strike.victim.path, _last_word(strike), facts.impact.over(strike) + SLACK_S
     return any(
-        move.path == path and move.event in NOTICED and since <= move.at <= until for move in facts.docket.children
+        move.path == path and move.event in ENDED and since <= move.at <= until for move in facts.docket.children
     )
 
 

@@ -456,7 +456,7 @@ def noticed_late(evidence: Evidence, chance: Random) -> Planted | None:
     return Planted(_later(evidence, case, at - 0.001, 4.0), _subject(case), at + 4.0, "record")
 
 
-def never_noticed(evidence: Evidence, chance: Random) -> Planted | None:
+def left_alive(evidence: Evidence, chance: Random) -> Planted | None:
     """A worker is stopped for longer than the window, its tasks are taken away, and its supervisor lets it be."""
     impact = Impact.of(Docket.of(evidence))
     found = [
@@ -467,7 +467,11 @@ def never_noticed(evidence: Evidence, chance: Random) -> Planted | None:
     if len(found) != 1 or found[0].victim is None:
         return None
     path = found[0].victim.path
-    moves = tuple(move for move in evidence.moves if not (isinstance(move, ChildMove) and move.path == path))
+    moves = tuple(
+        move
+        for move in evidence.moves
+        if not (isinstance(move, ChildMove) and move.path == path and move.event != "child.overdue")
+    )
     return Planted(replace(evidence, moves=moves), path, found[0].applied_at, "nemesis")
 
 
@@ -672,7 +676,7 @@ ROWS = {
     "found by a search": Row(found_by_a_search, ("legal_transitions",), {}),
     "running after its end": Row(revived, ("legal_transitions",), {}),
     "a death that is noticed late": Row(noticed_late, ("bounded_detection",), KILLS),
-    "a silence that nobody notices": Row(never_noticed, ("bounded_detection",), {"faults": ("stop",)}),
+    "a silence that nobody ends": Row(left_alive, ("bounded_detection",), {"faults": ("stop",)}),
     "an end that is read too late": Row(ended_too_late, ("liveness",), {}),
     "a run that does not settle": Row(never_settled, ("liveness",), {}),
     "a task that starves": Row(starved, ("fairness",), CALM),

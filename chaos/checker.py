@@ -140,21 +140,18 @@ def judgement(name: str, ruling: Ruling | None, impact: Impact) -> Judgement:
         return Judgement(
             name, Verdict.UNKNOWN, "", f"there is no invariant of that name; there are {', '.join(INVARIANTS)}"
         )
-    is_open = bool(ruling.lacks) or not ruling.checked
+    checked = max(ruling.checked, len(ruling.violations))  # what contradicts was looked at
+    is_open = bool(ruling.lacks) or not checked
     verdict = Verdict.INVALID if ruling.violations else Verdict.UNKNOWN if is_open else Verdict.VALID
     why_open = (
-        f"missing: {ruling.lacks}"
-        if ruling.lacks
-        else ""
-        if ruling.checked
-        else "nothing of this run puts it to the test"
+        f"missing: {ruling.lacks}" if ruling.lacks else "" if checked else "nothing of this run puts it to the test"
     )
     return Judgement(
         name,
         verdict,
         INVARIANTS[name].promise,
         "; ".join(part for part in (why_open, ruling.detail) if part),
-        ruling.checked,
+        checked,
         len(ruling.violations),
         tuple(_example(violation, impact) for violation in ruling.violations[:KEPT]),
     )

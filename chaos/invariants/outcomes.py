@@ -233,6 +233,6 @@ def _failed_for_nothing(case: Case, impact: Impact) -> str:
         return (
             ""
             if hits >= least
-            else f"it ended {end.error_kind}, which takes {least} deaths, and only {hits} faults can have hit it"
+            else f"it ended {end.error_kind}, for which {least} of the faults must have hit it, and {hits or 'none'} can have"
         )
     return ""

@@ -123,4 +123,4 @@ def no_orphans(facts: Facts, _: float | None) -> Ruling:
     """Nobody looked where there is no census after the run."""
     found = [Violation(f"a process of the tree lives on: {who}", path=who) for who in facts.evidence.orphans]
     after = facts.evidence.after
-    return Ruling(max(after.processes if after else 0, len(found)), found, "", "" if after else NO_CENSUS)
+    return Ruling(after.processes if after else 0, found, "", "" if after else NO_CENSUS)

@@ -32,7 +32,7 @@ KINDS: Final = {
     "raise": Kind("raises ValueError", ends="raised"),
     "large": Kind("returns a text of 1 MB"),
     "poison": Kind("kills its slot", ends="quarantined"),
-    "once": Kind("sleeps for 0.1 s, and must never start twice", max_attempts=1),
+    "once": Kind("sleeps for 1 s, and must never start twice", max_attempts=1),
     "twice": Kind("returns at once, and is submitted twice under one idempotency key", is_sent_twice=True),
     "cancel": Kind("sleeps for 3 s, and is cancelled long before", is_cancelled=True),
 }

@@ -97,7 +97,7 @@ FUNCTIONS = {
     "raise": fail,
     "large": large,
     "poison": poison,
-    "once": sleep100ms,
+    "once": sleep1s,
     "twice": noop,
     "cancel": sleep3s,
 }

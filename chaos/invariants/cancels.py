@@ -1,5 +1,6 @@
 """Core: whether a cancel holds: whoever was told so sees his task ended from then on, and nobody works at it any more."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from regrow.chaos.docket import ENDED, Case
@@ -7,23 +8,25 @@ from regrow.chaos.history import Op
 from regrow.chaos.invariants.ruling import NO_MARKS, Facts, Ruling, Violation
 
 CANCELLED: Final = "cancelled"
-WORKS_ON_S: Final = 2.0  # from the answer until its run is killed, where no fault is in the way
+WORKS_ON_S: Final = 1.0  # from the answer until its run is killed, where no fault is in the way
 
 
 def cancel_holds(facts: Facts, bound: float | None) -> Ruling:
-    """``bound``: seconds that a run may go on, by its own marks, after the cancel was answered and if no fault can have hit the task.
+    """``bound``: seconds that a run may go on after the cancel was answered, if no fault can have hit the task: until it came to its end by
+    its own word, or until the end of its slot is on record.
 
     A cancel that comes too late is answered with how the task has ended: that is no breach.
     """
     limit_s = WORKS_ON_S if bound is None else bound
     found, checked, late = [], 0, 0
+    deaths = {move.pid: move.at for move in facts.docket.children if move.event == "slot.down"}
     for case in facts.docket.cases.values():
         cancels = [op for op in case.ops if op.action == "cancel"]
         answer = next((op for op in cancels if op.type == "ok"), None)
         if answer is not None and not facts.impact.is_unsynced(answer.at):
             checked += 1
             late += answer.status in ENDED and answer.error_kind != CANCELLED
-            wrong = _goes_on(case, answer) or _works_on(case, answer, limit_s, facts)
+            wrong = _goes_on(case, answer) or _works_on(case, answer, limit_s, facts, deaths)
         else:
             is_made_up = not cancels and case.end is not None and case.end.error_kind == CANCELLED
             wrong = "it ended cancelled, and nobody has cancelled it" if is_made_up else ""
@@ -41,8 +44,10 @@ def _goes_on(case: Case, answer: Op) -> str:
     return ""
 
 
-def _works_on(case: Case, answer: Op, limit_s: float, facts: Facts) -> str:
-    last = max((mark.at for mark in case.marks), default=answer.at)
+def _works_on(case: Case, answer: Op, limit_s: float, facts: Facts, deaths: Mapping[int | None, float]) -> str:
+    signs = [mark.at for mark in case.marks]
+    signs += [deaths.get(run.pid, run.started) for run in case.runs.values() if run.ended is None]
+    last = max(signs, default=answer.at)
     if answer.error_kind != CANCELLED or last <= answer.at + limit_s or facts.impact.hits(case):
         return ""
     return f"its function was still at work {last - answer.at:.1f} s after its cancel was confirmed ({limit_s:g} s are allowed)"

@@ -18,7 +18,7 @@ BUSY_S: Final = {
     "cpu20ms": 0.02,
     "sleep100ms": 0.1,
     "sleep1s": 1.0,
-    "once": 0.1,
+    "once": 1.0,
     "poison": 0.5,
     "cancel": 0.3,
 }

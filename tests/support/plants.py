@@ -574,6 +574,18 @@ def works_on(evidence: Evidence, chance: Random) -> Planted | None:
     return Planted(replace(evidence, marks=(*evidence.marks, mark)), _subject(case), mark.at, "witness")
 
 
+def killed_late(evidence: Evidence, chance: Random) -> Planted | None:
+    """It ends cancelled for everybody, and its worker hears of that only later."""
+    case = _cancelled(evidence, chance, has_run=True)
+    if case is None:
+        return None
+    run = case.starts[0]
+    answer = next(op for op in case.ops if op.action == "cancel" and op.type == "ok")
+    at = answer.at + 1.5
+    end = ChildMove(at, WALL + at, "slot.down", "root/workers/worker-0/slot-0", 1, run.pid, "signal:SIGKILL")
+    return Planted(replace(evidence, moves=_insert(evidence.moves, end)), _subject(case), answer.at, "client")
+
+
 def cancelled_by_nobody(evidence: Evidence, chance: Random) -> Planted | None:
     case = _cancelled(evidence, chance)
     if case is None or case.end is None:
@@ -684,6 +696,7 @@ ROWS = {
     "harmless, and quarantined": Row(quarantined_for_nothing, ("poison_contained", "terminal_is_true"), CALM),
     "a cancel that does nothing": Row(cancelled_in_vain, ("cancel_holds",), CANCELS),
     "a cancelled task that works on": Row(works_on, ("cancel_holds",), CANCELS),
+    "a cancelled task that is killed late": Row(killed_late, ("cancel_holds",), CANCELS),
     "a cancel that nobody asked for": Row(cancelled_by_nobody, ("cancel_holds",), CANCELS),
     "completed after its cancel": Row(completed_after_all, ("cancel_holds", "no_overwrite", "one_terminal"), CANCELS),
     "a worker less": Row(missing_worker, ("tree_healthy",), {}),

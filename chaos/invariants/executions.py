@@ -35,7 +35,7 @@ def bounded_reexec(facts: Facts, bound: float | None) -> Ruling:
             why = f"it was started {starts} times; {hits} faults can have hit it, and it was to be tried again {retries} times"
             found.append(Violation(why, case))
         elif starts > (attempts := _attempts(case, facts)) + (bound or 0):
-            why = f"one attempt of it was started twice: it has {starts} starts, and only {attempts} of its attempts were claimed"
+            why = f"one attempt of it was started twice (starts: {starts}, attempts in the record: {attempts})"
             found.append(Violation(why, case))
     lacks = "" if facts.docket.has_marks else NO_MARKS
     return Ruling(checked, found, f"{repeated} of {checked} tasks were started more than once", lacks)

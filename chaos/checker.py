@@ -19,7 +19,7 @@ from regrow.chaos.docket import Docket
 from regrow.chaos.evidence import CounterExample, Distribution, Evidence, Findings, Judgement, Strike, Verdict
 from regrow.chaos.experiment import Step, Strategy
 from regrow.chaos.impact import AFTER_S, UNSYNCED_S, Impact, label, label_of
-from regrow.chaos.invariants import executions, liveness, moves, outcomes, tree
+from regrow.chaos.invariants import cancels, executions, liveness, moves, outcomes, tree
 from regrow.chaos.invariants.ruling import Facts, Judge, Ruling, Violation
 from regrow.chaos.recovery import distributions, measured, recoveries
 
@@ -51,7 +51,7 @@ INVARIANTS: Final[dict[str, Invariant]] = {
     ),
     "bounded_reexec": Invariant(
         executions.bounded_reexec,
-        "A task starts once, and again only for a fault that hit it or a retry that was asked for.",
+        "A task starts once, and again only for a fault that hit it or a retry that was asked for; an attempt never starts twice.",
         0,
     ),
     "no_overlap": Invariant(
@@ -61,11 +61,12 @@ INVARIANTS: Final[dict[str, Invariant]] = {
     ),
     "at_most_once": Invariant(executions.at_most_once, "A task with max_attempts=1 is never started twice."),
     "legal_transitions": Invariant(
-        moves.legal_transitions, "Tasks move only as the table of moves has it, and nobody sees one go back."
+        moves.legal_transitions,
+        "Tasks move only as the table of moves has it, nobody sees one go back, what is given back had not started, none goes astray.",
     ),
     "bounded_detection": Invariant(
         liveness.bounded_detection,
-        "What a silent worker had in hand is taken from it in time, counted from its last word.",
+        "Who falls silent is noticed, and what it had in hand is taken from it in time, counted from its last word.",
         AFTER_S,
     ),
     "liveness": Invariant(
@@ -76,6 +77,11 @@ INVARIANTS: Final[dict[str, Invariant]] = {
     ),
     "poison_contained": Invariant(
         executions.poison_contained, "A task that kills its process ends quarantined, and takes no other task with it."
+    ),
+    "cancel_holds": Invariant(
+        cancels.cancel_holds,
+        "A task whose cancel was confirmed ends cancelled, and its function stops soon; nothing else ends so.",
+        cancels.WORKS_ON_S,
     ),
     "tree_healthy": Invariant(
         tree.tree_healthy, "The tree has the shape that it had before, and no supervisor gave up."
@@ -134,21 +140,18 @@ def judgement(name: str, ruling: Ruling | None, impact: Impact) -> Judgement:
         return Judgement(
             name, Verdict.UNKNOWN, "", f"there is no invariant of that name; there are {', '.join(INVARIANTS)}"
         )
-    is_open = bool(ruling.lacks) or not ruling.checked
+    checked = max(ruling.checked, len(ruling.violations))  # what contradicts was looked at
+    is_open = bool(ruling.lacks) or not checked
     verdict = Verdict.INVALID if ruling.violations else Verdict.UNKNOWN if is_open else Verdict.VALID
     why_open = (
-        f"missing: {ruling.lacks}"
-        if ruling.lacks
-        else ""
-        if ruling.checked
-        else "nothing of this run puts it to the test"
+        f"missing: {ruling.lacks}" if ruling.lacks else "" if checked else "nothing of this run puts it to the test"
     )
     return Judgement(
         name,
         verdict,
         INVARIANTS[name].promise,
         "; ".join(part for part in (why_open, ruling.detail) if part),
-        ruling.checked,
+        checked,
         len(ruling.violations),
         tuple(_example(violation, impact) for violation in ruling.violations[:KEPT]),
     )

@@ -44,10 +44,11 @@ class NoAnswer(RegrowError):
 
 
 class Call(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One task of POST /v1/tasks, without an idempotency key: a repeated one would be another task."""
+    """One task of POST /v1/tasks.  Without an idempotency key a repeated one is another task."""
 
     function_id: str
     payload: bytes
+    idempotency_key: str | None = None
 
 
 class Calls(msgspec.Struct, frozen=True):
@@ -85,6 +86,10 @@ class Door:
     async def task(self, task_id: str) -> TaskView:
         """One task, as it is now."""
         return await self._ask("GET", f"/v1/tasks/{task_id}", TaskView)
+
+    async def cancel(self, task_id: str) -> TaskView:
+        """The task, when it has been cancelled, or as it had ended before."""
+        return await self._ask("DELETE", f"/v1/tasks/{task_id}", TaskView)
 
     async def _ask(self, method: str, path: str, kind: type[T], body: object = None, wait_s: float = 0.0) -> T:
         timeout = aiohttp.ClientTimeout(total=wait_s + ANSWER_S, sock_connect=CONNECT_S)

@@ -15,14 +15,15 @@ import msgspec
 class Op(msgspec.Struct, frozen=True, omit_defaults=True):
     """One half of a call: ``invoke``, then ``ok``, ``fail`` (it certainly had no effect) or ``info`` (nobody knows).
 
-    ``action``: ``submit``, ``read`` (of a task that may not have ended), or ``final`` (the last read, after the settling).  A read's ok has
-    ``status``, and of an ended task ``digest`` (of its whole outcome), ``run`` (the token of the run that made it), and ``value``.
+    ``action``: ``submit``, ``cancel``, ``read`` (of a task that may not have ended), or ``final`` (the last read, after the settling).
+    The ok of all but a submit has ``status``, and of an ended task ``digest`` (of its whole outcome), ``run`` (the token of the run that
+    made it), and ``value``.
     """
 
     type: Literal["invoke", "ok", "fail", "info"]
     at: float
     call: int  # pairs the two halves
-    action: Literal["submit", "read", "final"]
+    action: Literal["submit", "cancel", "read", "final"]
     number: int  # the workload's own number of the task
     kind: str = ""  # of task: noop, sleep1s, poison ...
     due: float | None = None  # of a submit's invoke: when it was meant to be sent

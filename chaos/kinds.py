@@ -12,11 +12,16 @@ LONGEST_SHOWN: Final = 1_000  # characters of a value in a history; of a longer 
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """``ends``: COMPLETED, or the kind of its failure.  ``max_attempts``: what it is registered with, None for the ordinary."""
+    """``ends``: COMPLETED, or the kind of its failure.  ``max_attempts``: what it is registered with, None for the ordinary.
+
+    ``is_sent_twice``: under one idempotency key.  ``is_cancelled``: the workload cancels it.
+    """
 
     text: str
     ends: str = "COMPLETED"
     max_attempts: int | None = None
+    is_sent_twice: bool = False
+    is_cancelled: bool = False
 
 
 KINDS: Final = {
@@ -27,7 +32,9 @@ KINDS: Final = {
     "raise": Kind("raises ValueError", ends="raised"),
     "large": Kind("returns a text of 1 MB"),
     "poison": Kind("kills its slot", ends="quarantined"),
-    "once": Kind("sleeps for 0.1 s, and must never start twice", max_attempts=1),
+    "once": Kind("sleeps for 1 s, and must never start twice", max_attempts=1),
+    "twice": Kind("returns at once, and is submitted twice under one idempotency key", is_sent_twice=True),
+    "cancel": Kind("sleeps for 3 s, and is cancelled long before", is_cancelled=True),
 }
 
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from regrow.chaos.evidence import Findings, Strike, Verdict
+from regrow.chaos.evidence import Findings, Judgement, Strike, Verdict
 from regrow.chaos.experiment import Experiment, Plan, Step
 from regrow.chaos.progress import Count, Entered, Phase, Said, Sampled, Struck, Undone, Word
 from regrow.chaos.trial import Trial
@@ -95,9 +95,16 @@ def verdict_lines(findings: Findings, stopped_because: str) -> list[str]:
     lines.append(f"of those acknowledged: {accounting.completed} completed, {failed} failed, {accounting.lost} {rest}")
     for judgement in findings.judgements:
         if judgement.verdict is not Verdict.VALID:
-            told = f": {escape(judgement.detail)}" if judgement.detail else ""
-            lines.append(f"  [{COLOURS[judgement.verdict]}]{judgement.verdict}[/] {judgement.invariant}{told}")
+            lines.append(
+                f"  [{COLOURS[judgement.verdict]}]{judgement.verdict}[/] {judgement.invariant}: {escape(_told(judgement))}"
+            )
     return lines
+
+
+def _told(judgement: Judgement) -> str:
+    """Of what was broken, what had been promised."""
+    promise = [judgement.promise] if judgement.verdict is Verdict.INVALID else []
+    return " ".join(promise + ([judgement.detail] if judgement.detail else []))
 
 
 def struck(strike: Strike) -> str:

@@ -65,13 +65,16 @@ class OwnTree:
         self._seen |= set(processes(self.program.pid))
 
     def end(self) -> tuple[str, ...]:
-        """Stop it; the processes that outlived it by more than they may, which are killed then.  Raises ProgramFailed."""
+        """Stop it; the processes that lived on for longer than they may, its root among them, which are killed then."""
         self.notice()
-        self.program.stop(STOP_WITHIN_S)
-        deadline = time.monotonic() + GONE_WITHIN_S
+        has_ended = self.program.ends(STOP_WITHIN_S)
+        late = f"{GONE_WITHIN_S:g} s after its root had ended"
+        if not has_ended:
+            late = f"{STOP_WITHIN_S:g} s after the tree was asked to stop"
+        deadline = time.monotonic() + (GONE_WITHIN_S if has_ended else 0.0)
         while (left := self._left()) and time.monotonic() < deadline:
             time.sleep(LOOK_AGAIN_S)
-        names = tuple(f"{pid} {_command(pid)}" for pid, _ in left)
+        names = tuple(f"{_command(pid)} (pid {pid}), {late}" for pid, _ in left)
         self.kill()
         return names
 

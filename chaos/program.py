@@ -88,12 +88,19 @@ class Program:
         return self._process.poll() is not None
 
     def stop(self, within_s: float) -> int:
-        """Ask it to end (SIGTERM); its exit code.  Raises ProgramFailed when it is late."""
+        """Ask it to end; its exit code.  Raises ProgramFailed when it is late."""
+        if not self.ends(within_s):
+            raise ProgramFailed(f"it did not stop within {within_s:g} s; its log: {self.keep_log()}")
+        return self._process.wait()
+
+    def ends(self, within_s: float) -> bool:
+        """Ask it to end (SIGTERM), and wait for that; False when it is late."""
         self._process.send_signal(signal.SIGTERM)
         try:
-            return self._process.wait(within_s)
+            self._process.wait(within_s)
         except subprocess.TimeoutExpired:
-            raise ProgramFailed(f"it did not stop within {within_s:g} s; its log: {self.keep_log()}") from None
+            return False
+        return True
 
     def keep_log(self) -> Path:
         """A copy of its log that outlives the block."""

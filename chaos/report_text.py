@@ -23,7 +23,10 @@ def _lines(report: Report) -> Iterator[str]:
     yield "\n## Invariants\n"
     yield from _table(
         ("", "invariant", "what it says", "looked at"),
-        [(MARKS[it.verdict], it.invariant, it.detail or it.promise, f"{it.checked:,}") for it in findings.judgements],
+        [
+            (MARKS[it.verdict], it.invariant, f"{it.promise} {it.detail}".rstrip(), f"{it.checked:,}")
+            for it in findings.judgements
+        ],
     )
     for judged in findings.judgements:
         yield from _counter_examples(judged, report.began)

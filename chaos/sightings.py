@@ -16,7 +16,7 @@ from regrow.chaos.lines import Lines
 from regrow.gateway import by_value
 from regrow.gateway.answers import TaskView
 
-Action = Literal["submit", "read", "final"]
+Action = Literal["submit", "cancel", "read", "final"]
 RUN: Final = re.compile(r"\(run ([0-9a-f]{16})\)")
 
 

@@ -42,7 +42,7 @@ class Stage:
     tree: OwnTree | None = None
 
     def end(self) -> tuple[str, ...]:
-        """Stop an own tree; its processes that outlived it.  Raises ProgramFailed."""
+        """Stop an own tree; its processes that outlived it."""
         return () if self.tree is None else self.tree.end()
 
     def skew_s(self) -> float:

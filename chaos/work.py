@@ -39,6 +39,13 @@ def sleep1s(number: int, witness: str) -> dict[str, Any]:
     return _end(number, witness, run, number)
 
 
+def sleep3s(number: int, witness: str) -> dict[str, Any]:
+    """Sleep for so long that somebody cancels it."""
+    run = _start(number, witness)
+    time.sleep(3.0)
+    return _end(number, witness, run, number)
+
+
 def fail(number: int, witness: str) -> dict[str, Any]:
     """Raise."""
     run = _start(number, witness)
@@ -90,5 +97,7 @@ FUNCTIONS = {
     "raise": fail,
     "large": large,
     "poison": poison,
-    "once": sleep100ms,
+    "once": sleep1s,
+    "twice": noop,
+    "cancel": sleep3s,
 }

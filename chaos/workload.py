@@ -7,9 +7,13 @@
 
 What is acknowledged within ``GATHER_S`` is one cohort, with a long poll of its own, so its ends are seen at once; after
 ``FRESH_S`` what is left joins the slow ones, which one poll after another asks after.  Of a read only the ends are noted.
+
+Some kinds have more done to them: submitted once more under the same key, whatever became of the first time; or cancelled, half of
+them at once and half when they run.  A cancel without an answer is repeated.
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,6 +36,8 @@ SLOW_S: Final = 0.1  # of one poll for the slow ones
 AGAIN_S: Final = 0.1  # after a read that failed
 BATCH: Final = 200  # submits in one request, and tasks in one final read
 READS: Final = 10  # tries of the final read of one batch
+CANCEL_S: Final = 0.3  # after which a task is cancelled that is to run by then
+CANCELS: Final = 10  # tries of one cancel
 
 
 class Load:
@@ -47,6 +53,7 @@ class Load:
         self._witness = str(witness)
         self._sightings = sightings
         self._functions: dict[str, str] = {}  # ids by kind
+        self._token = secrets.token_hex(8)  # keys of this run are no other's
         self._fresh: list[str] = []
         self._slow: set[str] = set()
         self._submits = 0  # under way
@@ -122,19 +129,26 @@ class Load:
     def _dispatch(self, kinds: list[str], dues: list[float]) -> None:
         """Send these now, and go on at once."""
         if kinds and not self._all_sent.is_set():
-            self._group.create_task(self._submit([self._next(kind) for kind in kinds], dues))
+            self._group.create_task(self._pursue([self._next(kind) for kind in kinds], dues))
 
     def _next(self, kind: str) -> Errand:
         self.sent += 1
         return Errand(self.sent - 1, kind)
 
-    async def _submit(self, errands: list[Errand], dues: list[float]) -> list[Errand]:
+    async def _pursue(self, errands: list[Errand], dues: list[float]) -> None:
+        """Submit them, and do what else their kinds want done."""
+        for accepted in await self._submit(errands, dues):
+            if KINDS[accepted.kind].is_cancelled:
+                self._group.create_task(self._cancel(accepted))
+        again = [errand for errand in errands if KINDS[errand.kind].is_sent_twice]
+        if again:
+            await self._submit(again)
+
+    async def _submit(self, errands: list[Errand], dues: list[float] | None = None) -> list[Errand]:
         """Those that were accepted."""
         self._submits += 1
         invoked = self._sightings.invoke("submit", errands, time.monotonic(), dues)
-        calls = [
-            Call(self._functions[each.kind], by_value.dumps_call((each.number, self._witness), {})) for each in errands
-        ]
+        calls = [self._call(each) for each in errands]
         try:
             answer = await self._door.submit(calls)
         except NoAnswer as error:
@@ -147,6 +161,10 @@ class Load:
             self._submits -= 1
         return [found for told in zip(errands, invoked, answer.tasks, strict=True) if (found := self._told(*told))]
 
+    def _call(self, errand: Errand) -> Call:
+        key = f"chaos-{self._token}-{errand.number}" if KINDS[errand.kind].is_sent_twice else None
+        return Call(self._functions[errand.kind], by_value.dumps_call((errand.number, self._witness), {}), key)
+
     def _told(self, errand: Errand, invoked: Op, answer: Accepted) -> Errand | None:
         """What became of one submit."""
         if answer.error is not None:
@@ -155,10 +173,24 @@ class Load:
             return None
         self._sightings.acknowledged(invoked, answer.task_id)
         accepted = Errand(errand.number, errand.kind, answer.task_id)
-        self.acknowledged[accepted.task_id] = accepted
-        self.open.add(accepted.task_id)
-        self._fresh.append(accepted.task_id)
+        if accepted.task_id not in self.acknowledged:
+            self.acknowledged[accepted.task_id] = accepted
+            self.open.add(accepted.task_id)
+            self._fresh.append(accepted.task_id)
         return accepted
+
+    async def _cancel(self, errand: Errand) -> None:
+        await asyncio.sleep(CANCEL_S * (errand.number % 2))
+        for _ in range(CANCELS):
+            asked_at = time.monotonic()
+            try:
+                task = await self._door.cancel(errand.task_id)
+            except NoAnswer as error:
+                self._sightings.failed(self._sightings.invoke("cancel", [errand], asked_at), error)
+                await asyncio.sleep(AGAIN_S)
+            else:
+                self._sightings.seen("cancel", [errand], asked_at, [task])
+                return
 
     # reads
 

@@ -3,6 +3,7 @@
 Judged by what the tasks wrote themselves.  How many starts a fault explains is in ``impact``.
 """
 
+from math import inf
 from typing import Final
 
 from regrow.chaos.docket import COMPLETED, Case, Run
@@ -18,7 +19,7 @@ TRIED_AGAIN: Final = frozenset({"retry", "oom"})  # moves by which a task that h
 
 
 def bounded_reexec(facts: Facts, bound: float | None) -> Ruling:
-    """``bound``: starts on top of those that are explained."""
+    """``bound``: starts on top of those that are explained.  No fault explains that one attempt is started twice."""
     found, checked, repeated = [], 0, 0
     elsewhere = max(map(_retries, facts.docket.strangers.values()), default=0)  # of tasks whose ids no client knows
     for case in facts.docket.cases.values():
@@ -33,8 +34,17 @@ def bounded_reexec(facts: Facts, bound: float | None) -> Ruling:
         if starts > tries + hits + retries + (bound or 0):
             why = f"it was started {starts} times; {hits} faults can have hit it, and it was to be tried again {retries} times"
             found.append(Violation(why, case))
+        elif starts > (attempts := _attempts(case, facts)) + (bound or 0):
+            why = f"one attempt of it was started twice (starts: {starts}, attempts in the record: {attempts})"
+            found.append(Violation(why, case))
     lacks = "" if facts.docket.has_marks else NO_MARKS
     return Ruling(checked, found, f"{repeated} of {checked} tasks were started more than once", lacks)
+
+
+def _attempts(case: Case, facts: Facts) -> float:
+    """Those that the record has of it; no bound where it may have forgotten some."""
+    is_told = facts.docket.has_record and bool(case.moves) and not facts.impact.crashes
+    return sum(move.move == "claim" for move in case.moves) if is_told else inf
 
 
 def _retries(moves: list[TaskMove]) -> int:

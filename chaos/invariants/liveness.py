@@ -7,11 +7,15 @@ from typing import Final
 from regrow.chaos.docket import GONE, Case, Hold
 from regrow.chaos.evidence import Strike
 from regrow.chaos.fault import Role
-from regrow.chaos.impact import AFTER_S, is_kill
+from regrow.chaos.impact import AFTER_S, SLACK_S, is_kill
 from regrow.chaos.invariants.ruling import NO_MARKS, NO_RECORD, Facts, Ruling, Violation
 
 STOPS: Final = frozenset({"stop", "freeze"})
 STARVES_S: Final = 10.0  # that later tasks may finish before an earlier one has started
+WATCHED: Final = frozenset(
+    {Role.WORKER, Role.DISPATCHER, Role.SUPERVISOR}
+)  # whose silence their supervisor is to notice
+ENDED: Final = frozenset({"child.killed", "child.down"})  # to notice (child.overdue) is not enough
 PER_HIT_S: Final = 4.0  # and for each fault that it was in the hands of: a window, and what comes after
 
 
@@ -26,6 +30,12 @@ def bounded_detection(facts: Facts, bound: float | None) -> Ruling:
             whom = strike.victim.path if strike.victim else hold.worker
             what = f"{hold.worker} had it in hand for {silent_s:.3f} s after the last word of {whom} ({strike.fault})"
             found.append(Violation(f"{what}; {limit_s:g} s are allowed", facts.docket.cases[hold.number]))
+    for strike, silent_s in _stops(facts, limit_s):
+        checked += 1
+        if not _is_ended(strike, facts):
+            path = strike.victim.path if strike.victim else ""
+            why = f"it was silent for {silent_s:.1f} s, and its supervisor let it live ({limit_s:g} s are allowed)"
+            found.append(Violation(why, path=path))
     lacks = "" if facts.docket.has_record else NO_RECORD
     return Ruling(
         checked,
@@ -38,13 +48,35 @@ def bounded_detection(facts: Facts, bound: float | None) -> Ruling:
 def _silences(facts: Facts, limit_s: float) -> Iterator[tuple[Strike, Hold, float]]:
     """Who had a task in hand and fell silent for good, or for long enough, and for how long nobody took the task away."""
     for strike, holds in facts.impact.struck:
-        since = strike.last_beat_at if strike.last_beat_at is not None else strike.applied_at or 0.0
+        since = _last_word(strike)
         for hold in holds:
             if not _must_be_noticed(strike, facts, since + limit_s) and not _was_noticed(strike, hold, facts):
                 continue
             released = facts.evidence.finished if hold.released is None else hold.released
             if not facts.impact.is_disturbed(since, released, strike):
                 yield strike, hold, released - since
+
+
+def _stops(facts: Facts, limit_s: float) -> Iterator[tuple[Strike, float]]:
+    """Who was stopped for longer than anybody may be silent, with nothing else in the way, and for how long nobody heard him."""
+    for strike in facts.docket.strikes:
+        if strike.fault in STOPS and strike.victim is not None and strike.victim.role in WATCHED:
+            since, until = _last_word(strike), facts.impact.over(strike)
+            if until - since > limit_s and not facts.impact.is_disturbed(since, until, strike):
+                yield strike, until - since
+
+
+def _last_word(strike: Strike) -> float:
+    return strike.last_beat_at if strike.last_beat_at is not None else strike.applied_at or 0.0
+
+
+def _is_ended(strike: Strike, facts: Facts) -> bool:
+    """Any time while it was stopped will do: how late is judged by what it had in hand."""
+    assert strike.victim is not None
+    path, since, until = strike.victim.path, _last_word(strike), facts.impact.over(strike) + SLACK_S
+    return any(
+        move.path == path and move.event in ENDED and since <= move.at <= until for move in facts.docket.children
+    )
 
 
 def _must_be_noticed(strike: Strike, facts: Facts, by: float) -> bool:

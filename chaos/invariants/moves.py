@@ -1,4 +1,4 @@
-"""Core: whether tasks moved only as they may, in the record and before the eyes of clients.
+"""Core: whether tasks moved only as they may, in the record and before the eyes of clients, and whether the moves say the truth.
 
 ``TRANSITIONS`` is a copy of the service's own table, on purpose: whoever judges must not take the rules from whom it judges.
 """
@@ -7,7 +7,7 @@ from typing import Final
 
 from regrow.chaos.docket import ENDED, Case
 from regrow.chaos.history import TaskMove
-from regrow.chaos.impact import Impact
+from regrow.chaos.impact import SAME_S, Impact
 from regrow.chaos.invariants.ruling import NO_RECORD, Facts, Ruling, Violation
 
 TRANSITIONS: Final = {
@@ -26,20 +26,26 @@ TRANSITIONS: Final = {
 }
 NOTES: Final = frozenset({"submit", "due", "inherit", "found"})  # in the record, and no move
 DAMAGED: Final = "corrupt_payload"  # ends a task from wherever it stands
+DAMAGING: Final = ("payload.", "disk.")  # faults that may take a task out of its queue or its lease
 ANYWHERE: Final = ""  # a state that a crash of the store may have set back
 
 
 def legal_transitions(facts: Facts, _: float | None) -> Ruling:
     """Each task's moves in the order of the record; and no client sees a task that has ended not ended any more."""
-    found, checked = [], 0
+    found, checked, impact = [], 0, facts.impact
     for case in facts.docket.cases.values():
         checked += bool(case.moves)
-        wrong = illegal(case.moves, facts.impact) or _revived(case, facts.impact)
+        wrong = (
+            illegal(case.moves, impact)
+            or _revived(case, impact)
+            or _had_started(case, impact)
+            or _strayed(case, impact)
+        )
         if wrong:
             found.append(Violation(wrong, case))
     for task_id, moves in facts.docket.strangers.items():
         checked += 1
-        wrong = illegal(moves, facts.impact)
+        wrong = illegal(moves, impact)
         if wrong:
             found.append(Violation(wrong, stranger=task_id))
     return Ruling(checked, found, "", "" if facts.docket.has_record else NO_RECORD)
@@ -64,6 +70,27 @@ def illegal(moves: list[TaskMove], impact: Impact) -> str:
             return f"{move.move} of attempt {move.attempt} at a task whose attempt is {attempt}"
         state, attempt = after, move.attempt
     return ""
+
+
+def _had_started(case: Case, impact: Impact) -> str:
+    """give_back says that an attempt never started.  It did, if by then more runs had started than there were attempts before it."""
+    for earlier, hold in enumerate(case.holds):
+        if hold.by == "give_back" and hold.released is not None and not impact.crashes:
+            started = sum(run.started < hold.released - SAME_S for run in case.starts)
+            if started > earlier:
+                return f"attempt {hold.attempt} was given back as one that had never started, and it had"
+    return ""
+
+
+def _strayed(case: Case, impact: Impact) -> str:
+    """What regrow has to search for had been lost, though it was found in the end."""
+    is_found = any(move.move == "found" for move in case.moves)
+    is_explained = bool(impact.crashes) or any(it.fault.startswith(DAMAGING) for it in impact.docket.strikes)
+    return (
+        "it was in no queue and under no lease any more, until a search found it"
+        if is_found and not is_explained
+        else ""
+    )
 
 
 def _after(state: str, move: str) -> str:

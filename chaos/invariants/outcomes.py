@@ -63,7 +63,8 @@ def no_phantom(facts: Facts, _: float | None) -> Ruling:
         elif case.marks and case.is_certain_rejection:
             found.append(Violation(f"it ran, although every submit of it was refused ({case.rejected})", case))
         if len(case.ids) > 1:
-            found.append(Violation(f"one task was acknowledged under {len(case.ids)} ids: {', '.join(case.ids)}", case))
+            how = "submitted twice under one idempotency key, it" if case.terms.is_sent_twice else "one submit"
+            found.append(Violation(f"{how} became {len(case.ids)} tasks: {', '.join(case.ids)}", case))
         owners = [docket.by_id[task_id] for task_id in case.ids]
         found += [
             Violation(f"its id was given to task {owner.number} too", case) for owner in owners if owner is not case
@@ -232,6 +233,6 @@ def _failed_for_nothing(case: Case, impact: Impact) -> str:
         return (
             ""
             if hits >= least
-            else f"it ended {end.error_kind}, which takes {least} deaths, and only {hits} faults can have hit it"
+            else f"it ended {end.error_kind}, for which {least} of the faults must have hit it, and {hits or 'none'} can have"
         )
     return ""

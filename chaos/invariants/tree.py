@@ -121,8 +121,6 @@ def _files(before: Census, after: Census, bound: float | None) -> str:
 
 def no_orphans(facts: Facts, _: float | None) -> Ruling:
     """Nobody looked where there is no census after the run."""
-    found = [
-        Violation(f"a process of the tree that lives without it: {who}", path=who) for who in facts.evidence.orphans
-    ]
+    found = [Violation(f"a process of the tree lives on: {who}", path=who) for who in facts.evidence.orphans]
     after = facts.evidence.after
     return Ruling(after.processes if after else 0, found, "", "" if after else NO_CENSUS)

@@ -36,6 +36,7 @@ def test_a_planted_violation_is_found_and_no_other(row: Row) -> None:
         assert findings.verdict is Verdict.INVALID
         judged = invalid[row.invalid[0]]
         assert judged.violations == 1
+        assert all(it.checked >= it.violations for it in invalid.values())
         example = judged.counter_examples[0]
         assert f"{plant.subject} ".strip() in f"{example.subject} "
         if plant.at is not None:

@@ -55,6 +55,15 @@ steady-state-hypothesis:
 method:
   - {fault: kill, target: {role: worker}, at: 0s}
 """
+TWICE_AND_CANCEL = """
+version: 1
+title: Submitted twice, and cancelled
+configuration: {workers: 2, slots: 2}
+workload: {rate: 20, duration: 4s, mix: {twice: 0.5, cancel: 0.5}}
+method:
+  - {fault: kill, target: {role: gateway}, at: 2s}
+settle: 40s
+"""
 ROOT = """
 version: 1
 title: The root dies
@@ -136,6 +145,23 @@ def test_a_killed_worker_costs_nothing_and_three_sources_agree(tmp_path: Path) -
     assert evidence.orphans == ()
     assert all(judged.verdict is not Verdict.INVALID for judged in ended.dossier.findings().judgements)
     assert_reported(ended)
+
+
+def test_tasks_are_submitted_twice_and_cancelled_as_their_kinds_say(tmp_path: Path) -> None:
+    ended = run(tmp_path, TWICE_AND_CANCEL, "--no-baseline")
+
+    assert ended.code() in (0, 2), ended.text
+    evidence = ended.dossier.evidence()
+    answered = [op for op in evidence.ops if op.type == "ok"]
+    ids: dict[int, list[str]] = {}
+    for op in answered:
+        if op.kind == "twice" and op.action == "submit":
+            ids.setdefault(op.number, []).append(op.task_id)
+    assert sum(len(given) == 2 for given in ids.values()) > 10
+    assert all(len(set(given)) == 1 for given in ids.values())
+    cancelled = {op.number for op in answered if op.action == "cancel" and op.error_kind == "cancelled"}
+    assert len(cancelled) > 10
+    assert cancelled & {mark.number for mark in evidence.marks}, "none was cancelled while it ran"
 
 
 def assert_reported(ended: ChaosRun) -> None:

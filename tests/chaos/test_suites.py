@@ -14,7 +14,14 @@ from regrow.chaos.suites import ORDER, load, suites
 from support.command import regrow
 
 ROOT: Final = Path(__file__).parents[2]
-BUSY_S: Final = {"cpu20ms": 0.02, "sleep100ms": 0.1, "sleep1s": 1.0, "once": 0.1, "poison": 0.5}
+BUSY_S: Final = {
+    "cpu20ms": 0.02,
+    "sleep100ms": 0.1,
+    "sleep1s": 1.0,
+    "once": 1.0,
+    "poison": 0.5,
+    "cancel": 0.3,
+}
 WRONG: Final = """\
 version: 1
 title: Wrong

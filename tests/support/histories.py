@@ -32,6 +32,8 @@ LASTS_S = {
     "once": 0.1,
     "raise": 0.002,
     "poison": 0.003,
+    "twice": 0.002,
+    "cancel": 3.0,
 }
 MIX = {
     "noop": 6,
@@ -43,6 +45,8 @@ MIX = {
     "once": 2,
     "large": 1,
     "sleep3s": 1,
+    "twice": 1,
+    "cancel": 1,
 }
 ENDS = ("succeed", "fail", "give_up", "cancel")
 FAULTS = ("kill worker", "kill slot", "stop", "net.cut", "kill dispatcher", "kill gateway", "store.pause", "store.kill")
@@ -222,6 +226,11 @@ class Paper:
             return
         else:
             self._op("ok", "submit", task, call, answer_at, task_id=task.task_id)
+            if kind == "twice":
+                self._op("invoke", "submit", task, -call, answer_at)
+                self._op("ok", "submit", task, -call, answer_at + 0.003, task_id=task.task_id)
+            if kind == "cancel":
+                self._in(0.005 + 0.3 * (number % 2), lambda: self._cancel(task))
         if is_away and dice < 0.5:
             return
         self._in(0.002, lambda: self._enqueue(task))
@@ -230,15 +239,37 @@ class Paper:
         self.tasks.append(task)
         self._note(task, "submit")
         self.queue.append(task)
-        if self.chance.random() < 0.02:
-            self._cancel(task)
         self._in(0.001, self._place)
         if self.chance.random() < 0.2 and task.is_acknowledged:
             self._in(0.01 + self.chance.random() / 5, lambda: self._read(task, "read", self.now))
 
     def _cancel(self, task: Task) -> None:
-        self.queue.remove(task)
-        self._end(task, "cancel", "FAILED", "cancelled")
+        """Until it is answered: with how the task has ended."""
+        if self.now < max(self._gateway_away, self._store_away):
+            self._serial += 1
+            self._op("invoke", "cancel", task, self._serial, self.now, task_id=task.task_id)
+            self._op("info", "cancel", task, self._serial, self.now + 0.001, task_id=task.task_id, problem="no_answer")
+            self._in(0.1, lambda: self._cancel(task))
+            return
+        job = task.lease
+        if task in self.queue:
+            self.queue.remove(task)
+        if task in self.tasks and not task.digest:
+            self._end(task, "cancel", "FAILED", "cancelled", job.worker_id if job else "")
+        if job is not None:
+            self._in(0.01, lambda: self._stop(job))
+        if task in self.tasks:
+            self._read(task, "cancel", self.now)
+
+    def _stop(self, job: Execution) -> None:
+        """Its worker kills it, when somebody can tell it so."""
+        if self.now < self._dispatcher_away:
+            self._at(self._dispatcher_away + 0.05, lambda: self._stop(job))
+        elif job.lives and not job.worker.is_deaf:
+            job.lives = False
+            if job.slot.job is job:
+                job.slot.job, job.slot.pid = None, self._pid()
+            self._place()
 
     def _read(self, task: Task, action: Any, at: float) -> None:
         self._serial += 1

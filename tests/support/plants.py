@@ -155,16 +155,16 @@ def two_states(evidence: Evidence, chance: Random) -> Planted | None:
     )
     if case is None or case.final is None:
         return None
-    ops = _final(evidence, case.number, status="FAILED", error_kind="cancelled")
+    ops = _final(evidence, case.number, status="FAILED", error_kind="expired")
     return Planted(replace(evidence, ops=ops), _subject(case), case.final.at, "client")
 
 
 def record_against_client(evidence: Evidence, chance: Random) -> Planted | None:
-    """The record has it succeed, clients read that it was cancelled."""
+    """The record has it succeed, clients read that it expired."""
     case = _pick(evidence, chance, lambda case: case.terms.ends != "quarantined" and _completed(case))
     if case is None or case.end is None:
         return None
-    ops = _both(evidence, case.number, status="FAILED", error_kind="cancelled", value="")
+    ops = _both(evidence, case.number, status="FAILED", error_kind="expired", value="")
     return Planted(replace(evidence, ops=ops), _subject(case), case.end.at, "client")
 
 
@@ -296,6 +296,21 @@ def started_for_nothing(evidence: Evidence, chance: Random) -> Planted | None:
     return Planted(replace(evidence, marks=(*evidence.marks, *marks)), _subject(case), last + 0.01, "witness")
 
 
+def started_twice_in_a_fault(evidence: Evidence, chance: Random) -> Planted | None:
+    """A fault may have cost the task an attempt, and has not: it is started again under the one that it has."""
+    impact = Impact.of(Docket.of(evidence))
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: _completed(case) and case.kind == "noop" and len(case.holds) == 1 and impact.hits(case) > 0,
+    )
+    if case is None:
+        return None
+    at = (case.starts[0].ended or 0.0) + 0.01
+    marks = [Mark(word, case.number, "d" * 16, 77, at + n / 1000) for n, word in enumerate(("start", "end"))]
+    return Planted(replace(evidence, marks=(*evidence.marks, *marks)), _subject(case), at, "witness")
+
+
 def started_while_running(evidence: Evidence, chance: Random) -> Planted | None:
     """The attempt that a kill took away did not end there: it came to its end when the next one was well under way."""
     case = _pick(
@@ -349,6 +364,35 @@ def settled_by_a_former_attempt(evidence: Evidence, chance: Random) -> Planted |
     last = case.moves[-1]
     moves = tuple(replace(last, attempt=last.attempt - 1) if move is last else move for move in evidence.moves)
     return Planted(replace(evidence, moves=moves), _subject(case), last.at, "record")
+
+
+def given_back_though_started(evidence: Evidence, chance: Random) -> Planted | None:
+    """The new dispatcher thinks that an attempt has never reached its worker."""
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: (
+            len(case.holds) > 1
+            and case.holds[0].by == "lose_worker"
+            and len(case.starts) == 2
+            and case.starts[0].started < (case.holds[0].released or 0.0) - 0.06
+        ),
+    )
+    if case is None:
+        return None
+    lost = next(move for move in case.moves if move.move == "lose_worker")
+    moves = tuple(replace(move, move="give_back", why="") if move is lost else move for move in evidence.moves)
+    return Planted(replace(evidence, moves=moves), _subject(case), lost.at, "record")
+
+
+def found_by_a_search(evidence: Evidence, chance: Random) -> Planted | None:
+    """It was queued, and in no queue."""
+    case = _pick(evidence, chance, lambda case: len(case.moves) > 1 and case.moves[0].move == "submit")
+    if case is None:
+        return None
+    at = (case.moves[0].at + case.moves[1].at) / 2
+    found = replace(case.moves[0], move="found", at=at)
+    return Planted(replace(evidence, moves=_insert(evidence.moves, found)), _subject(case), at, "record")
 
 
 def revived(evidence: Evidence, chance: Random) -> Planted | None:
@@ -412,6 +456,25 @@ def noticed_late(evidence: Evidence, chance: Random) -> Planted | None:
     return Planted(_later(evidence, case, at - 0.001, 4.0), _subject(case), at + 4.0, "record")
 
 
+def left_alive(evidence: Evidence, chance: Random) -> Planted | None:
+    """A worker is stopped for longer than the window, its tasks are taken away, and its supervisor lets it be."""
+    impact = Impact.of(Docket.of(evidence))
+    found = [
+        strike
+        for strike in impact.docket.strikes
+        if strike.fault == "stop" and impact.over(strike) - (strike.applied_at or 0.0) > 3.6
+    ]
+    if len(found) != 1 or found[0].victim is None:
+        return None
+    path = found[0].victim.path
+    moves = tuple(
+        move
+        for move in evidence.moves
+        if not (isinstance(move, ChildMove) and move.path == path and move.event != "child.overdue")
+    )
+    return Planted(replace(evidence, moves=moves), path, found[0].applied_at, "nemesis")
+
+
 def ended_too_late(evidence: Evidence, chance: Random) -> Planted | None:
     """Its end was first read long after the faults were over."""
     case = _pick(evidence, chance, _completed)
@@ -454,6 +517,94 @@ def not_quarantined(evidence: Evidence, chance: Random) -> Planted | None:
     return Planted(
         replace(evidence, ops=_both(evidence, case.number, error_kind="crashed")), _subject(case), case.end.at, "client"
     )
+
+
+def _cancelled(evidence: Evidence, chance: Random, *, has_run: bool = False) -> Case | None:
+    """A cancelled task that no fault has hit."""
+    impact = Impact.of(Docket.of(evidence))
+    return _pick(
+        evidence,
+        chance,
+        lambda case: (
+            case.end is not None
+            and case.end.error_kind == "cancelled"
+            and impact.hits(case) == 0
+            and len(case.starts) >= has_run
+        ),
+    )
+
+
+def cancelled_in_vain(evidence: Evidence, chance: Random) -> Planted | None:
+    """Nothing comes of the cancel: the answer is how it runs, and it runs to its end."""
+    case = _cancelled(evidence, chance, has_run=True)
+    if case is None:
+        return None
+    run = case.starts[0]
+    answer = next(op for op in case.ops if op.action == "cancel" and op.type == "ok")
+    end = run.started + 3.0
+    undone = {"status": "RUNNING", "error_kind": "", "digest": ""}
+    done = {"status": "COMPLETED", "error_kind": "", "value": str(case.number), "run": run.token}
+    ops = tuple(
+        replace(op, **undone) if op is answer else replace(op, **done) if op.number == case.number and op.digest else op
+        for op in evidence.ops
+    )
+    moved = [op if op.action != "read" or op.number != case.number else replace(op, at=op.at + 3) for op in ops]
+    moves = [
+        replace(move, move="succeed", why="completed", at=end)
+        if isinstance(move, TaskMove) and move.task_id == case.ids[0] and move.move == "cancel"
+        else move
+        for move in evidence.moves
+    ]
+    changed = replace(
+        evidence,
+        ops=tuple(moved),
+        marks=(*evidence.marks, Mark("end", case.number, run.token, run.pid, end)),
+        moves=tuple(sorted(moves, key=lambda move: move.at)),
+    )
+    return Planted(changed, _subject(case), answer.at, "client")
+
+
+def works_on(evidence: Evidence, chance: Random) -> Planted | None:
+    """It ends cancelled for everybody, and nobody tells its worker."""
+    case = _cancelled(evidence, chance, has_run=True)
+    if case is None:
+        return None
+    run = case.starts[0]
+    mark = Mark("end", case.number, run.token, run.pid, run.started + 3.0)
+    return Planted(replace(evidence, marks=(*evidence.marks, mark)), _subject(case), mark.at, "witness")
+
+
+def killed_late(evidence: Evidence, chance: Random) -> Planted | None:
+    """It ends cancelled for everybody, and its worker hears of that only later."""
+    case = _cancelled(evidence, chance, has_run=True)
+    if case is None:
+        return None
+    run = case.starts[0]
+    answer = next(op for op in case.ops if op.action == "cancel" and op.type == "ok")
+    at = answer.at + 1.5
+    end = ChildMove(at, WALL + at, "slot.down", "root/workers/worker-0/slot-0", 1, run.pid, "signal:SIGKILL")
+    return Planted(replace(evidence, moves=_insert(evidence.moves, end)), _subject(case), answer.at, "client")
+
+
+def cancelled_by_nobody(evidence: Evidence, chance: Random) -> Planted | None:
+    case = _cancelled(evidence, chance)
+    if case is None or case.end is None:
+        return None
+    ops = tuple(op for op in evidence.ops if not (op.number == case.number and op.action == "cancel"))
+    return Planted(replace(evidence, ops=ops), _subject(case), case.end.at, "client")
+
+
+def completed_after_all(evidence: Evidence, chance: Random) -> Planted | None:
+    """The cancel is confirmed, and the outcome of the run, which came later, is stored all the same."""
+    case = _cancelled(evidence, chance, has_run=True)
+    if case is None or case.final is None:
+        return None
+    run = case.starts[0]
+    mark = Mark("end", case.number, run.token, run.pid, run.started + 0.8)
+    done = {"status": "COMPLETED", "error_kind": "", "value": str(case.number), "run": run.token, "digest": "0badc0de"}
+    ops = _final(evidence, case.number, **done)
+    changed = replace(evidence, ops=ops, marks=(*evidence.marks, mark))
+    return Planted(changed, _subject(case), case.final.at, "client")
 
 
 def missing_worker(evidence: Evidence, chance: Random) -> Planted | None:
@@ -504,6 +655,7 @@ class Row:
 
 KILLS: dict[str, Any] = {"faults": ("kill worker",)}
 CALM: dict[str, Any] = {"strikes": 0}
+CANCELS: dict[str, Any] = {"strikes": 1, "mix": {"cancel": 1, "noop": 5}}
 ROWS = {
     "still queued at the end": Row(still_queued, ("no_lost", "liveness"), {}),
     "gone at the end": Row(gone_at_the_end, ("no_lost",), {}),
@@ -525,19 +677,28 @@ ROWS = {
         quarantined_for_nothing, ("terminal_is_true", "poison_contained"), {"strikes": 2}
     ),
     "started again without a fault": Row(started_for_nothing, ("bounded_reexec",), {}),
+    "an attempt that is started twice": Row(started_twice_in_a_fault, ("bounded_reexec",), {}),
     "two runs at once": Row(started_while_running, ("no_overlap",), KILLS),
     "started twice, which it must not": Row(
-        twice_though_once, ("at_most_once",), {**KILLS, "mix": {"once": 3, "noop": 1}}
+        twice_though_once, ("at_most_once", "bounded_reexec"), {**KILLS, "mix": {"once": 3, "noop": 1}}
     ),
     "lost while it was queued": Row(lost_while_queued, ("legal_transitions",), {}),
     "settled by a former attempt": Row(settled_by_a_former_attempt, ("legal_transitions",), {}),
+    "given back though it had started": Row(given_back_though_started, ("legal_transitions",), KILLS),
+    "found by a search": Row(found_by_a_search, ("legal_transitions",), {}),
     "running after its end": Row(revived, ("legal_transitions",), {}),
     "a death that is noticed late": Row(noticed_late, ("bounded_detection",), KILLS),
+    "a silence that nobody ends": Row(left_alive, ("bounded_detection",), {"faults": ("stop",)}),
     "an end that is read too late": Row(ended_too_late, ("liveness",), {}),
     "a run that does not settle": Row(never_settled, ("liveness",), {}),
     "a task that starves": Row(starved, ("fairness",), CALM),
     "poison that is not quarantined": Row(not_quarantined, ("poison_contained",), {"mix": {"poison": 1, "noop": 5}}),
     "harmless, and quarantined": Row(quarantined_for_nothing, ("poison_contained", "terminal_is_true"), CALM),
+    "a cancel that does nothing": Row(cancelled_in_vain, ("cancel_holds",), CANCELS),
+    "a cancelled task that works on": Row(works_on, ("cancel_holds",), CANCELS),
+    "a cancelled task that is killed late": Row(killed_late, ("cancel_holds",), CANCELS),
+    "a cancel that nobody asked for": Row(cancelled_by_nobody, ("cancel_holds",), CANCELS),
+    "completed after its cancel": Row(completed_after_all, ("cancel_holds", "no_overwrite", "one_terminal"), CANCELS),
     "a worker less": Row(missing_worker, ("tree_healthy",), {}),
     "two of one name": Row(two_of_one_name, ("tree_healthy",), {}),
     "a supervisor that gave up": Row(gave_up, ("tree_healthy",), {}),

@@ -89,7 +89,7 @@ class Dispatch:
         deadlines = [
             self.reception.next_deadline(),
             self._orphans_until,
-            self._stop_at,
+            None if self._is_finished else self._stop_at,
             self.promotion.due_at,
             self.search.next_deadline(),
             None if self._is_queue_filling() else self.recalls.next_deadline(),

@@ -259,16 +259,3 @@ def settled_in_part(patch: pytest.MonkeyPatch) -> None:
         return batch
 
     patch.setattr(Ledger, "next_batch", short)
-
-
-def late_fed_again(patch: pytest.MonkeyPatch) -> None:
-    """What comes back unread after its deadline is fed again, at once and for ever (found by this simulator)."""
-    fold = Slots._fold
-
-    def forgetful(self: Slots, number: int, answers: Answers, unread: list[int]) -> list[Effect]:
-        has_late = self._has_late
-        effects = fold(self, number, answers, unread)
-        self._has_late = has_late
-        return effects
-
-    patch.setattr(Slots, "_fold", forgetful)

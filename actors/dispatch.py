@@ -1,7 +1,7 @@
 """Core: what a dispatcher does about what it hears from workers, store and clock.
 
 Theory of operation. ``fold`` takes stimuli in, plans once for all of them, and returns effects in order. Who holds
-what is in ``leases``, where a task may go in ``placement``, what the store is owed in ``ledger``, the talk with
+what is in ``leases``, where a task may go in ``placement`` and ``seats``, what the store is owed in ``ledger``, the talk with
 workers in ``reception``. What is decided here:
 
 - One claim is in flight at most.  It is asked for when there is room, the store is not owed too much (``ledger``), and the
@@ -12,10 +12,8 @@ workers in ``reception``. What is decided here:
 - No step depends on a reply.  A store call that was cut is repeated as it was; afterwards the lease table is brought in
   step with the store's.  So it is after we were suspended, since somebody may have inherited from us, and when the store has
   counted other leases than we have for ODD_PULSES in a row: a call of our former incarnation can come late, and take tasks.
-- A recall asks a worker for tasks that have waited for a slot for RECALL_AFTER_S, while another worker has a free one
-  and the queue is empty.
-- What waits for its time (a delay, a retry, a deadline) waits in the store, which says when the next one is due: one timer
-  here, and one call when it is over or when somebody has said that it may be sooner.
+- While the queue is empty, tasks that have waited too long for a slot are called back from their worker (``recalls``).
+- What waits for its time (a delay, a retry, a deadline) waits in the store (``promotion``).
 - Where memory is short, nothing is handed out, and tasks are killed one by one until it is not (``pressure``).
 - What was cancelled has ended in the store already; its worker is told to drop it.
 - Where the store has signs that tasks are where nobody looks, they are searched for (``search``).
@@ -31,7 +29,9 @@ from typing import Final, assert_never
 from regrow.actors import stimuli, wire
 from regrow.actors.events import Event
 from regrow.actors.leases import Leases
-from regrow.actors.placement import RECALL_AGAIN_S, batches
+from regrow.actors.placement import batches
+from regrow.actors.promotion import Promotion
+from regrow.actors.recalls import Recalls
 from regrow.actors.reception import Identity, Reception
 from regrow.actors.records import Held
 from regrow.actors.search import Search
@@ -49,6 +49,8 @@ class Dispatch:
     identity: Identity
     leases: Leases = field(default_factory=Leases)
     reception: Reception = field(init=False)
+    recalls: Recalls = field(init=False)
+    promotion: Promotion = field(init=False)
     search: Search = field(init=False)
     _effects: list[Effect] = field(default_factory=list)
     _is_hungry: bool = True  # the queue may hold something
@@ -57,11 +59,8 @@ class Dispatch:
     _is_news: bool = False  # a worker has spoken since the last claim was asked for
     _claims: int = 0
     _inheriting: set[str] = field(default_factory=set)
-    _due_at: float | None = None  # when something in the store is due, as far as known
-    _is_promoting: bool = False
-    _is_promotion_due: bool = False  # asked for while one was under way, which may not have seen what is new
     _is_fetching_drops: bool = False
-    _are_drops_due: bool = False  # as _is_promotion_due
+    _are_drops_due: bool = False  # asked for while one was under way, which may not have seen what is new
     _orphans_until: float | None = None
     _odd_pulses: int = 0  # in a row, in which the store has counted other leases than we have
     _stop_at: float | None = None
@@ -69,6 +68,8 @@ class Dispatch:
 
     def __post_init__(self) -> None:
         self.reception = Reception(self.identity, self.leases, self._effects)
+        self.recalls = Recalls(self.leases.seats, self.reception.send)
+        self.promotion = Promotion(self._effects)
         self.search = Search(self._effects, self.identity.heartbeat.window_s)
 
     def fold(self, happened: Iterable[Stimulus], now: float) -> list[Effect]:
@@ -88,10 +89,10 @@ class Dispatch:
         deadlines = [
             self.reception.next_deadline(),
             self._orphans_until,
-            self._stop_at,
-            self._due_at,
+            None if self._is_finished else self._stop_at,
+            self.promotion.due_at,
             self.search.next_deadline(),
-            self._next_recall(),
+            None if self._is_queue_filling() else self.recalls.next_deadline(),
         ]
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
@@ -109,8 +110,7 @@ class Dispatch:
                 self.reception.judge(now)
                 self._judge_orphans(now)
                 self.search.tick(now)
-                if self._due_at is not None and now >= self._due_at:
-                    self._promote()
+                self.promotion.tick(now)
             case stimuli.Suspended():
                 self.reception.excuse(now)
                 self._read_leases()
@@ -119,7 +119,7 @@ class Dispatch:
             case stimuli.Woken():
                 self._is_hungry = True
             case stimuli.TimersChanged():
-                self._promote()
+                self.promotion.ask()
             case stimuli.DropsWaiting():
                 self._fetch_drops()
             case stimuli.StoreLost(problem):
@@ -143,7 +143,7 @@ class Dispatch:
                 fields: Fields = {"former": former, "leases": len(held)}
                 self._effects.append(Report(Event.LEASES_INHERITED, fields, is_warning=True))
             case stimuli.Promoted(_, next_s):
-                self._promoted(None if next_s is None else now + next_s)
+                self.promotion.answered(None if next_s is None else now + next_s)
             case stimuli.Dropped(drops):
                 self._dropped_fetched()
                 for worker, names in self.leases.drop(drops).items():
@@ -195,20 +195,6 @@ class Dispatch:
         if self._odd_pulses >= ODD_PULSES:
             self._read_leases()
 
-    def _promote(self) -> None:
-        """One call at a time: its answer tells when the next time comes."""
-        self._due_at = None
-        self._is_promotion_due = self._is_promoting
-        if not self._is_promoting:
-            self._is_promoting = True
-            self._effects.append(stimuli.Promote())
-
-    def _promoted(self, due_at: float | None) -> None:
-        self._is_promoting = False
-        self._due_at = due_at
-        if self._is_promotion_due:
-            self._promote()
-
     def _fetch_drops(self) -> None:
         """One call at a time: what is cancelled while it is under way may be missing from its answer."""
         self._are_drops_due = self._is_fetching_drops
@@ -223,7 +209,7 @@ class Dispatch:
 
     def _store_back(self, held: list[Held], now: float) -> None:
         self._is_hungry = True
-        self._promote()
+        self.promotion.ask()
         self.search.store_back(now)
         if not self.reception.is_open:
             self.leases.orphans = {lease.task_id: lease for lease in held}
@@ -252,9 +238,7 @@ class Dispatch:
     def _stop(self, deadline: float) -> None:
         self._stop_at = deadline
         self.search.cease()
-        for seat in self.leases.seats:
-            if seat.unstarted():
-                self._send(seat.hello.worker, wire.Recall(seat.unstarted()))
+        self.recalls.ask_all()
 
     def _plan(self, now: float) -> None:
         """What follows from the state, whatever has led to it."""
@@ -263,7 +247,8 @@ class Dispatch:
                 self._send(worker, wire.Run(batch))
         if self.reception.is_open:
             self._ask_store()
-            self._recall(now)
+            if not self._is_queue_filling():
+                self.recalls.ask(now)
         self._finish(now)
 
     def _ask_store(self) -> None:
@@ -287,26 +272,9 @@ class Dispatch:
         self._is_hungry, self._is_claiming, self._is_news = False, True, False
         self._effects.append(stimuli.Claim(f"{self.identity.token}-{self._claims}", shares, short_s))
 
-    def _recall(self, now: float) -> None:
-        spare = self._spare_slots()
-        for seat in self.leases.seats:
-            due = seat.recall_due()
-            if spare <= 0 or due is None or due > now:
-                continue
-            count = min(seat.unstarted(), spare)
-            spare -= count
-            seat.recall_not_before = now + RECALL_AGAIN_S
-            self._send(seat.hello.worker, wire.Recall(count))
-
-    def _next_recall(self) -> float | None:
-        if not self._spare_slots():
-            return None
-        return min((due for due in (seat.recall_due() for seat in self.leases.seats) if due is not None), default=None)
-
-    def _spare_slots(self) -> int:
-        """Free slots that the queue cannot fill."""
-        is_empty = not (self._is_hungry or self._is_claiming) and self._stop_at is None
-        return self.leases.seats.idle_slots() if is_empty else 0
+    def _is_queue_filling(self) -> bool:
+        """Whether free slots may get tasks from the queue, or shall get none."""
+        return self._is_hungry or self._is_claiming or self._stop_at is not None
 
     def _finish(self, now: float) -> None:
         if self._stop_at is None or self._is_finished:

@@ -29,8 +29,9 @@ import msgspec
 from regrow.actors import wire
 from regrow.actors.ledger import Key, Ledger
 from regrow.actors.limits import NO_LIMITS, Limits
-from regrow.actors.placement import Durations, Lease, Seat, Seats
+from regrow.actors.placement import Durations, Lease, Seat
 from regrow.actors.records import Held
+from regrow.actors.seats import Seats
 from regrow.actors.task import Claimed, Drop, Failure, FailureKind, Move, Outcome, Settlement, TaskId, WorkerId
 from regrow.actors.wire import TaskToRun
 
@@ -126,7 +127,7 @@ class Leases:
 
     def lose(self, worker: WorkerId) -> int:
         """The worker is gone, with all that it held: how many leases."""
-        seat = self.seats.by_worker.pop(worker)
+        seat = self.seats.remove(worker)
         self._outbox.pop(worker, None)
         for lease in seat.leases.values():
             self._owe(lease, Move.LOSE_WORKER)
@@ -134,7 +135,8 @@ class Leases:
 
     def part(self, worker: WorkerId, undone: Iterable[wire.Lease]) -> None:
         """The worker takes its leave, and names what it has started: it never started, and never will, what else it has."""
-        seat = self.seats.by_worker[worker]
+        seat = self.seats.get(worker)
+        assert seat is not None
         started = {(name.task_id, name.attempt) for name in undone}
         for lease in [lease for lease in seat.leases.values() if (lease.task_id, lease.attempt) not in started]:
             seat.release(lease.task_id, lease.attempt)
@@ -194,6 +196,7 @@ class Leases:
         """The invariants, for tests: each task in one place, costs in step."""
         places = [key for key, _ in self.where()]
         assert len(places) == len(set(places)), sorted(places)
+        self.seats.check()
         for seat in self.seats:
             assert seat.load_bytes == sum(lease.size_bytes for lease in seat.leases.values())
             assert abs(seat.load_s - sum(lease.cost_s for lease in seat.leases.values())) < 1e-6

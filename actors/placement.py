@@ -1,4 +1,4 @@
-"""Core: where a task may go: seats of workers, their room, and the work that waits at them.
+"""Core: where a task may go: the seat of a worker, its room, and the work that waits there.
 
 Theory of operation. A worker's room is its free slots plus a *window*: about ``AHEAD_S`` seconds of expected work per
 slot, so that no slot waits for a round trip. Every lease uses up its expected time of that window, at most one slot's
@@ -8,7 +8,7 @@ known to be short go ahead at all. Three policies over one protocol, by the mode
 - push and local: room is what is left of slots and window; the dispatcher fills it, least loaded worker first;
 - pull: the same, but never more than the worker granted: its last grant, minus what it holds.
 
-Ties rotate: of equally loaded workers, the one served longest ago comes first.
+Ties rotate: of equally loaded workers, the one served longest ago comes first (``seats``).
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from regrow.actors.claims import Share
 from regrow.actors.task import Digest, TaskId, WorkerId
 from regrow.actors.wire import BATCH_BYTES, BATCH_TASKS, Hello, Mode, Pressure, TaskToRun
 
@@ -27,7 +26,6 @@ AHEAD_BYTES: Final = 16 * 1024 * 1024  # of parameters at a worker, above which 
 WEIGHT: Final = 0.2  # of the newest run in a function's moving average
 KNOWN_FUNCTIONS: Final = 256  # functions whose run times are remembered; the one unused for longest goes first
 RECALL_AFTER_S: Final = 0.020  # unstarted work older than this is called back when another worker idles
-RECALL_AGAIN_S: Final = 1.0  # a worker that was asked and gave nothing is not asked again before
 
 
 @dataclass(slots=True)
@@ -95,6 +93,7 @@ class Seat:
     busy: int = 0  # slots at work, by its last beat
     is_draining: bool = False
     is_reachable: bool = True  # False from a failed send until it speaks again
+    turn: int = 0  # greater than that of all that were served before it
     recall_not_before: float = 0.0  # monotonic seconds
     pressure: Pressure | None = None  # its last word on memory, unless that was OK
     quota: int | None = None  # tasks that it may hold while memory is short; None: it is not
@@ -147,44 +146,6 @@ class Seat:
         """When its oldest waiting task will have waited too long; None when nothing waits."""
         waiting = next(islice(self.leases.values(), self.hello.slots, None), None)
         return max(waiting.sent_at + RECALL_AFTER_S, self.recall_not_before) if waiting else None
-
-
-@dataclass(slots=True)
-class Seats:
-    """All registered workers, in the order in which they were last served."""
-
-    by_worker: dict[WorkerId, Seat] = field(default_factory=dict)
-
-    def __iter__(self) -> Iterator[Seat]:
-        return iter(self.by_worker.values())
-
-    def get(self, worker: WorkerId) -> Seat | None:
-        """The seat of this worker."""
-        return self.by_worker.get(worker)
-
-    def served(self, worker: WorkerId) -> None:
-        """This worker was given tasks: among equals it comes last now."""
-        self.by_worker[worker] = self.by_worker.pop(worker)
-
-    def shares(self, short_s: dict[Digest, float]) -> list[Share]:
-        """Room for a claim, least loaded worker first; the store deals tasks out in turn.  Empty: nothing would fit."""
-        shortest_s = min(short_s.values(), default=0.0)
-        shares = []
-        for seat in sorted(self, key=load):
-            free = seat.free()
-            ahead_s = seat.ahead_s(shortest_s) if short_s else 0.0
-            if free or ahead_s >= shortest_s > 0.0:
-                shares.append(Share(seat.hello.worker, free, ahead_s))
-        return shares
-
-    def idle_slots(self) -> int:
-        """Slots that wait for work."""
-        return sum(seat.free() for seat in self)
-
-
-def load(seat: Seat) -> float:
-    """Tasks per slot."""
-    return len(seat.leases) / seat.hello.slots
 
 
 def batches(tasks: Iterable[TaskToRun]) -> Iterator[list[TaskToRun]]:

@@ -30,7 +30,8 @@ import msgspec
 from regrow.actors.events import Event
 from regrow.actors.leases import allowed
 from regrow.actors.limits import NO_LIMITS, Limits
-from regrow.actors.placement import Lease, Seat, Seats
+from regrow.actors.placement import Lease, Seat
+from regrow.actors.seats import Seats
 from regrow.actors.stimuli import Effect, Fields, Report
 from regrow.actors.task import Failure, FailureKind, WorkerId
 from regrow.actors.wire import Lease as Name

@@ -193,11 +193,11 @@ class Reception:
     def _seat(self, hello: wire.Hello, now: float) -> Seat:
         seat = self.leases.seats.get(hello.worker)
         if seat is not None:
-            seat.hello, seat.is_draining = hello, hello.is_draining
-            seat.granted, seat.pressure = 0, None
+            self.leases.seats.introduce(seat, hello)
+            seat.is_draining, seat.granted, seat.pressure = hello.is_draining, 0, None
             return seat
         seat = Seat(hello, now, is_draining=hello.is_draining)
-        self.leases.seats.by_worker[hello.worker] = seat
+        self.leases.seats.add(seat)
         self._liveness.watch(hello.worker, self.identity.heartbeat, now)
         if self._is_kin(hello):
             self.effects.append(Monitor(hello.worker, hello.path))
@@ -219,11 +219,9 @@ class Reception:
         """A worker that speaks from the same place in a tree has taken the place of its former incarnation."""
         if not hello.path:
             return
-        place = (hello.tree, hello.path)
-        here = [seat.hello.worker for seat in self.leases.seats if (seat.hello.tree, seat.hello.path) == place]
-        for worker in here:
-            if worker != hello.worker:
-                self.lose(worker, RESTARTED)
+        former = self.leases.seats.at(hello.tree, hello.path)
+        if former is not None and former != hello.worker:
+            self.lose(former, RESTARTED)
 
     def _want(self, worker: WorkerId, digests: Iterable[Digest]) -> None:
         for digest in digests:

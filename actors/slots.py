@@ -270,6 +270,7 @@ class Slots(Feeding):
                 effects.append(self._end(job, answer))
         jobs = [unstarted[turn] for turn in sorted(unstarted)]
         self._backlog.put_back([job for job in jobs if not job.is_dropped])
+        self._has_late |= any(job.is_late for job in jobs)
         if answers:
             slot.is_dry = False
             self._starts.failed = 0

@@ -7,13 +7,14 @@ Callback = Callable[[], None]
 
 
 class Clock:
-    """``now`` is virtual seconds.  Nothing happens between two events."""
+    """``now`` is virtual seconds.  Nothing happens between two events.  ``at_once``: events so far in this very moment."""
 
-    __slots__ = ("_events", "_number", "happened", "now")
+    __slots__ = ("_events", "_number", "at_once", "happened", "now")
 
     def __init__(self) -> None:
         self.now = 0.0
         self.happened = 0
+        self.at_once = 0
         self._events: list[tuple[float, int, Callback]] = []
         self._number = 0
 
@@ -32,6 +33,7 @@ class Clock:
         if not self._events:
             return False
         due, _, callback = heapq.heappop(self._events)
+        self.at_once = self.at_once + 1 if due == self.now else 1
         self.now = due
         self.happened += 1
         callback()

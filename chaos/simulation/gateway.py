@@ -78,6 +78,9 @@ class Client:
         if refused:
             self._clock.after(AGAIN_S, partial(self.submit, refused))
 
+    def _open_gateways(self) -> list[Gateway]:
+        return [gateway for gateway in self._gateways() if gateway.is_open]
+
     def _wait(self, callback: Callback) -> None:
         """Until there may be a gateway."""
         if not self._waiting:
@@ -85,6 +88,9 @@ class Client:
         self._waiting.append(callback)
 
     def _try_again(self) -> None:
+        if not self._open_gateways():
+            self._clock.after(AGAIN_S, self._try_again)
+            return
         waiting, self._waiting = self._waiting, []
         for callback in waiting:
             callback()
@@ -108,7 +114,7 @@ class Client:
                 is_over = True
                 answered(answer)
 
-        gateways = [gateway for gateway in self._gateways() if gateway.is_open]
+        gateways = self._open_gateways()
         if not gateways:
             self._wait(partial(self._ask, ask, answered))
             return

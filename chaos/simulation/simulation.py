@@ -3,6 +3,7 @@
 from typing import Final
 
 from regrow.chaos.simulation import audit
+from regrow.chaos.simulation.clock import Clock
 from regrow.chaos.simulation.drawing import Size, scenario
 from regrow.chaos.simulation.history import Violation
 from regrow.chaos.simulation.scenario import Result, Scenario
@@ -12,6 +13,7 @@ from regrow.chaos.simulation.world import World
 SETTLE_S: Final = 120.0  # virtual seconds, besides the work itself, until everything has ended once nothing is wrong
 PATIENCE: Final = 4.0  # times as long as that work takes
 QUIET_S: Final = 15.0  # and then so long until the last look
+MOST_AT_ONCE: Final = 50_000  # events in one moment: somebody does the same for ever, and time does not go on
 
 
 def simulate(seed: int, size: Size = Size(), keep: int | None = 400) -> Result:  # noqa: B008 (a frozen value)
@@ -50,7 +52,7 @@ def play(drawn: Scenario, trace: Trace) -> Result:
 def _run(world: World) -> None:
     clock, history, load = world.clock, world.history, world.load
     until: float | None = None
-    while clock.step():
+    while _step(clock):
         if not load.is_done or clock.now < world.scenario.chaos_s:
             continue
         until = until or clock.now + SETTLE_S + PATIENCE * _left_s(world)
@@ -58,10 +60,16 @@ def _run(world: World) -> None:
         if clock.now > until or (is_done and clock.now > world.scenario.chaos_s + QUIET_S):
             break
     settled = clock.now + QUIET_S
-    while clock.now < settled and clock.step():
+    while clock.now < settled and _step(clock):
         pass
     world.is_over = True
     audit.check_end(world.store, world.trees, history)
+
+
+def _step(clock: Clock) -> bool:
+    if clock.at_once > MOST_AT_ONCE:
+        raise Violation("liveness", f"time stands still: more than {MOST_AT_ONCE:,} events in one moment")
+    return clock.step()
 
 
 def _left_s(world: World) -> float:

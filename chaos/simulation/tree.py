@@ -1,7 +1,6 @@
 """Core: one supervision tree on paper: which processes there are, who starts them, and how they reach each other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
@@ -9,17 +8,17 @@ from regrow.actors import stimuli as dispatch_stimuli
 from regrow.actors.wire import Mode
 from regrow.chaos.simulation.chance import Chance
 from regrow.chaos.simulation.clock import Clock
+from regrow.chaos.simulation.crew import Surroundings as WorkerSurroundings
 from regrow.chaos.simulation.dispatcher import DispatcherProcess
 from regrow.chaos.simulation.gateway import Gateway
 from regrow.chaos.simulation.network import Hears, Path
 from regrow.chaos.simulation.pace import DRAIN_S, TREE_SETTLE_S
+from regrow.chaos.simulation.posts import DispatcherPost, Seat, WorkerPost
 from regrow.chaos.simulation.process import Process
 from regrow.chaos.simulation.server import Line, Server
 from regrow.chaos.simulation.supervisor import NO_PROCESS, TRIP_S, SupervisorProcess, Told
-from regrow.chaos.simulation.worker import Surroundings as WorkerSurroundings
 from regrow.chaos.simulation.worker import WorkerProcess
 from regrow.runtime.spec import ChildKind, ChildSpec, ExitReason, Intensity, ReasonKind, SupervisorSpec
-from regrow.runtime.stimuli import Ready
 
 FAILED_START: Final = ExitReason(ReasonKind.EXIT, "1")
 HINTS: Final[dict[str, dispatch_stimuli.Hint]] = {
@@ -59,72 +58,6 @@ class World(WorkerSurroundings, Protocol):
     def folded(self, dispatcher: DispatcherProcess) -> None:
         """After each step of a core."""
         ...
-
-
-@dataclass(slots=True)
-class Seat:
-    """What a process is told of its place in the tree: ``ready`` and ``beat`` go to its supervisor."""
-
-    supervisor: SupervisorProcess
-    child: str
-    incarnation: int
-
-    def ready(self) -> None:
-        self.supervisor.sign(self.child, self.incarnation, Ready(self.child, self.incarnation))
-
-    def beat(self) -> None:
-        self.supervisor.sign(self.child, self.incarnation)
-
-
-@dataclass(slots=True)
-class WorkerPost:
-    """A worker's place."""
-
-    place: str
-    tree: str
-    path: str
-    mode: Mode
-    slots: int
-    network: Path
-    door: Callable[[], Hears | None]
-    seat: Seat | None = None
-    drain_s: float = DRAIN_S
-
-    def ready(self) -> None:
-        if self.seat is not None:
-            self.seat.ready()
-
-    def beat(self) -> None:
-        if self.seat is not None:
-            self.seat.beat()
-
-
-@dataclass(slots=True)
-class DispatcherPost:
-    """A dispatcher's place."""
-
-    owner: "Tree"
-    name: str
-    tree: str
-    seat: Seat
-
-    def line(self, process: Process) -> Line:
-        return self.owner.line(process)
-
-    def ready(self) -> None:
-        self.seat.ready()
-
-    def beat(self) -> None:
-        self.seat.beat()
-
-    def subscribe(self, dispatcher: DispatcherProcess) -> None:
-        self.owner.world.subscribe(dispatcher)
-
-    def monitor(self, ref: int, path: str) -> None:
-        self.owner.monitor(ref, path)
-
-    def demonitor(self, ref: int) -> None:
-        self.owner.demonitor(ref)
 
 
 class Tree:
@@ -185,6 +118,10 @@ class Tree:
     def living(self) -> list[WorkerProcess]:
         """Workers, by place."""
         return [worker for _, worker in sorted(self.workers.items()) if worker.is_alive]
+
+    def subscribe(self, dispatcher: DispatcherProcess) -> None:
+        """To the store's hints."""
+        self.world.subscribe(dispatcher)
 
     def monitor(self, ref: int, path: str) -> None:
         """A Monitor goes up to the root, down to the pool, and its Down comes back the same way."""

@@ -1,106 +1,38 @@
-"""Core: a worker's process on paper: the real ``Slots``, ``Judge``, ``Talk`` and ``Outbox``, in a model of ``actors/worker.py`` and
-``actors/crew.py``.
+"""Core: a worker's process on paper, as its dispatcher hears it: the real ``Talk`` and ``Outbox``, in a model of
+``actors/worker.py``.
 
-What is left out: memory, output, stop signals; and damage other than that a message does not arrive.
+What is left out: stop signals; and damage other than that a message does not arrive.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Protocol, get_args
+from collections.abc import Iterable
+from typing import get_args
 
 from regrow.actors import wire
-from regrow.actors.effects import Death, Deliver, Effect, Feed, GiveBack, GiveUp, Kill, Measure, NeedCode, Spawn, Steal
-from regrow.actors.judge import Judge, Usage
+from regrow.actors.effects import Deliver, GiveBack, NeedCode
 from regrow.actors.outbox import Outbox
-from regrow.actors.packets import Answer
 from regrow.actors.slot import Key
-from regrow.actors.slots import Slots
 from regrow.actors.talk import Talk
-from regrow.actors.task import WorkerId
-from regrow.chaos.simulation.chance import Chance
-from regrow.chaos.simulation.clock import Callback, Clock
-from regrow.chaos.simulation.network import Dealer, Hears, Path
-from regrow.chaos.simulation.pace import SLOT_LOOKS, SLOT_START_S
-from regrow.chaos.simulation.process import KILLED, Process
-from regrow.chaos.simulation.slot import Call, SlotProcess, Witness
-from regrow.chaos.simulation.task_plan import Life
+from regrow.chaos.simulation.clock import Callback
+from regrow.chaos.simulation.crew import CrewedProcess, Post, Surroundings
+from regrow.chaos.simulation.network import Dealer
 from regrow.runtime.spec import ExitReason, Heartbeat, ReasonKind
 
 SAID = {kind: f"said {kind.__name__}" for kind in get_args(wire.FromWorker)}
 SHUTDOWN = ExitReason(ReasonKind.SHUTDOWN)
 
 
-class Surroundings(Protocol):
-    """What a worker needs of its world."""
-
-    clock: Clock
-    dice: Chance
-    witness: Witness
-
-    def saw(self, what: str) -> None:
-        """Something of interest has happened."""
-        ...
-
-    def new_id(self, place: str) -> WorkerId:
-        """Of a worker at this place."""
-        ...
-
-    def life_of(self, params: bytes) -> Life:
-        """The task with these parameters."""
-        ...
-
-    def granted(self, worker: WorkerId, tasks: int) -> None:
-        """When this is said."""
-        ...
-
-
-class Post(Protocol):
-    """What a worker's place in a tree gives it; outside of a tree, what stands for that."""
-
-    place: str
-    tree: str
-    path: str
-    mode: wire.Mode
-    slots: int
-    drain_s: float
-    network: Path
-
-    @property
-    def door(self) -> Callable[[], Hears | None]:
-        """Who answers at its dispatcher's endpoint."""
-        ...
-
-    def ready(self) -> None:
-        """Its first slot is ready."""
-        ...
-
-    def beat(self) -> None:
-        """A beat for its supervisor."""
-        ...
-
-
-class WorkerProcess(Process):
+class WorkerProcess(CrewedProcess):
     """One incarnation of a worker."""
 
     def __init__(self, world: Surroundings, post: Post) -> None:
-        super().__init__(world.clock, post.place)
-        self.post = post
-        self.core = Slots(post.slots)
-        self.slots: dict[int, SlotProcess] = {}
-        self._world = world
-        self.worker_id = world.new_id(post.place)
+        super().__init__(world, post)
         self._outbox = Outbox()
         self._talk = Talk()
-        self._judge = Judge(self.core, 2)
         self._given_back: list[wire.Lease] = []
         self._granted = -1
         self._beat_s, self._window_s = Heartbeat().interval_s, Heartbeat().window_s
         self._last_heard = self._last_beat = self.clock.now
-        self._is_connected = self._is_welcome = self._is_flush_due = self._is_judge_due = False
-        self._judge_at: float | None = None
-        self._stopped: Counter[SlotProcess] = Counter()
-        self._is_ready = False
+        self._is_connected = self._is_welcome = False
         self._dealer: Dealer | None = None
 
     def run(self, callback: Callback) -> None:
@@ -197,16 +129,6 @@ class WorkerProcess(Process):
         self._is_flush_due = True
         self.after(self._beat_s, self._beat)
 
-    def _look(self) -> None:
-        stopped = [slot for slot in self.slots.values() if slot.is_frozen]
-        if not stopped and not self._stopped:
-            return
-        self._stopped = Counter({slot: self._stopped[slot] + 1 for slot in stopped})
-        for slot in stopped:
-            if self._stopped[slot] >= SLOT_LOOKS:
-                self._world.saw("slot found stopped")
-                self._carry(self.core.condemn(slot.number, "it was stopped (SIGSTOP)"))
-
     def _tell(self, effect: NeedCode | Deliver | GiveBack) -> None:
         match effect:
             case Deliver(outcome):
@@ -292,102 +214,6 @@ class WorkerProcess(Process):
                 self._introduce()
             case wire.Refused(reason):
                 raise AssertionError(reason)
-
-    # The slots.
-
-    def _carry(self, effects: list[Effect]) -> None:
-        todo = effects[::-1]
-        while todo:
-            todo.extend(reversed(self._carry_one(todo.pop())))
-        if self.core.has_bounds and not self._is_judge_due:
-            self._is_judge_due = True
-            self.after(0.0, self._judge_all)
-
-    def _carry_one(self, effect: Effect) -> list[Effect]:
-        match effect:
-            case Feed(number, turn, digest, params, code):
-                job = self.core.slots[number].fed[turn]
-                life = self._world.life_of(params)
-                self.slots[number].feed(Call(turn, digest, code is not None, life, job.task.attempt))
-            case Deliver() | NeedCode() | GiveBack():
-                self._tell(effect)
-            case Steal(number):
-                unread = self.slots[number].unread()
-                return self.core.stolen(number, unread, self._answers(self.slots[number]))
-            case Spawn(number, delay_s):
-                if delay_s:
-                    self.after(delay_s, partial(self._spawn, number))
-                else:
-                    self._spawn(number)
-            case Kill(number):
-                if number in self.slots:
-                    self.slots[number].end(KILLED)
-            case Measure(number):
-                return self._judge.measured(number, Usage(), self.clock.now)
-            case GiveUp(note):
-                self.end(ExitReason(ReasonKind.EXCEPTION, "StartFailed", note))
-        return []
-
-    def _judge_all(self) -> None:
-        effects = self._judge.judge(self.clock.now)
-        self._is_judge_due = True
-        self._carry(effects)
-        self._is_judge_due = False
-        if effects:
-            self._is_judge_due = True
-            self.after(0.0, self._judge_all)
-            return
-        due = self._judge.next_deadline()
-        if due is not None and (self._judge_at is None or self._judge_at > due or self._judge_at <= self.clock.now):
-            self._judge_at = due
-            self.after(max(0.0, due - self.clock.now), self._judge_all)
-
-    def _spawn(self, number: int) -> None:
-        world = self._world
-        slot = SlotProcess(self.clock, f"{self.name}/slot-{number}", number, self, world.witness, world.dice)
-        self.slots[number] = slot
-        self.below = list(self.slots.values())
-        slot.mourners.append(lambda reason: self.hear(partial(self._slot_ended, slot, reason)))
-        slot.after(0.04 + 0.1 * world.dice.random(), partial(self._slot_starts, slot))
-        self.after(SLOT_START_S, partial(self._slot_late, slot))
-
-    def _slot_starts(self, slot: SlotProcess) -> None:
-        self.hear(partial(self._slot_ready, slot))
-        slot.ready()
-
-    def _slot_ready(self, slot: SlotProcess) -> None:
-        if self.slots.get(slot.number) is slot:
-            self._carry(self.core.ready(slot.number))
-            self._is_flush_due = True
-            if not self._is_ready:
-                self._is_ready = True
-                self.post.ready()
-
-    def _slot_late(self, slot: SlotProcess) -> None:
-        if self.slots.get(slot.number) is slot and self.core.is_starting(slot.number):
-            self._carry(self.core.condemn(slot.number, "it was not ready in time"))
-
-    def slot_answered(self, slot: SlotProcess) -> None:
-        """A slot's answer has come."""
-        self.hear(partial(self._slot_answered, slot))
-
-    def _slot_answered(self, slot: SlotProcess) -> None:
-        if self.slots.get(slot.number) is slot and slot.answers:
-            self._carry(self.core.ended(slot.number, self._answers(slot)))
-
-    def _answers(self, slot: SlotProcess) -> list[tuple[int, Answer]]:
-        answers = list(slot.answers)
-        slot.answers.clear()
-        return answers
-
-    def _slot_ended(self, slot: SlotProcess, reason: ExitReason) -> None:
-        if self.slots.get(slot.number) is not slot:
-            return
-        answers, unread = self._answers(slot), slot.unread()
-        del self.slots[slot.number]
-        self._world.saw("slot died" + (" with unread tasks" if unread else ""))
-        self._carry(self.core.exited(slot.number, unread, answers, Death(str(reason))))
-        self._is_flush_due = True
 
 
 def _leases(keys: Iterable[Key]) -> list[wire.Lease]:

@@ -11,6 +11,7 @@ import pytest
 from regrow.chaos.simulation.drawing import Size, scenario
 from regrow.chaos.simulation.scenario import WILD, FaultKind, Result
 from regrow.chaos.simulation.simulation import simulate
+from regrow.chaos.simulation.world import World
 
 CHUNK = 25
 SEEDS = 300
@@ -137,3 +138,22 @@ def test_a_hundred_workers_work_through_a_thousand_tasks() -> None:
     assert found.is_valid, (found.invariant, found.detail)
     assert found.tasks == 1000
     assert found.simulated_s > 36
+
+
+def test_a_moment_that_does_not_end_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who does the same for ever, at once, would otherwise hang the simulator."""
+    begin = World._begin
+
+    def begin_and_spin(self: World) -> None:
+        def spin() -> None:
+            self.clock.after(0.0, spin)
+
+        begin(self)
+        self.clock.after(2.0, spin)
+
+    monkeypatch.setattr(World, "_begin", begin_and_spin)
+
+    found = simulate(7)
+
+    assert (found.invariant, found.at_s) == ("liveness", 2.0)
+    assert "time stands still" in found.detail

@@ -59,7 +59,7 @@ def lost_requeue(patch: pytest.MonkeyPatch) -> None:
 
     def lose(self: Leases, worker: WorkerId) -> int:
         self._outbox.pop(worker, None)
-        return len(self.seats.by_worker.pop(worker).leases)
+        return len(self.seats.remove(worker).leases)
 
     patch.setattr(Leases, "lose", lose)
 

@@ -692,3 +692,18 @@ def test_work_that_runs_beyond_the_drain_stays_leased() -> None:
 
     assert stimuli.Finished(is_clean=False) in effects
     assert not moves(effects)
+
+
+def test_who_has_finished_waits_for_no_deadline_that_has_passed() -> None:
+    """Its shell would go round and round until the store has taken note of its leave."""
+    bench = Bench()
+    bench.say("a", hello("a"))
+    bench.give(1, to="a")
+    bench.feed(stimuli.Stop(2.0))
+    assert bench.core.next_deadline() == 102.0
+
+    bench.until(102.0)
+
+    deadline = bench.core.next_deadline()
+    assert deadline is not None
+    assert deadline > 102.0

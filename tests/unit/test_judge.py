@@ -109,6 +109,22 @@ def test_a_call_that_its_slot_had_not_read_has_not_started_and_is_fed_again() ->
     assert judge.next_deadline() == 2.0
 
 
+def test_a_call_that_its_slot_had_not_read_by_its_deadline_ends_and_is_not_fed_again() -> None:
+    slots, judge = up(1)
+    [turn] = turns(slots.accept([task("t", deadline_s=1.0)]))
+    judge.judge(0.0)
+
+    assert judge.judge(1.0) == [Steal(0)]
+    effects = slots.stolen(0, [turn], [])
+
+    [outcome] = outcomes(effects)
+    assert turns(effects) == []
+    assert outcome.failure is not None
+    assert outcome.failure.kind is FailureKind.TIMED_OUT
+    assert "it was not started" in outcome.failure.message
+    slots.check()
+
+
 def test_calls_behind_the_one_that_is_killed_are_fed_to_others() -> None:
     slots, judge = up(1)
     fed = turns(slots.accept([task("a", Limits(wall_s=1.0), expected_s=0.001), task("b", expected_s=0.001)]))

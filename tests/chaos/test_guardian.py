@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from regrow.chaos import journal as journals
+from regrow.chaos import undo as undos
 from regrow.chaos.experiment import Step, Target
 from regrow.chaos.fault import Role
 from regrow.chaos.faults.base import Blow
@@ -24,7 +26,17 @@ from regrow.chaos.lineage import start_time
 from regrow.chaos.nemesis import Nemesis
 from regrow.chaos.scene import Scene
 from regrow.chaos.store_door import StoreDoor, StoreShut
-from regrow.chaos.undo import Continue, EndHelper, HealLink, RemoveFile, StoreSetting, Undo, UndoFailed, Unlimit
+from regrow.chaos.undo import (
+    Continue,
+    EndHelper,
+    HealLink,
+    RemoveFile,
+    StoreSetting,
+    StoreUnpause,
+    Undo,
+    UndoFailed,
+    Unlimit,
+)
 from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
 from support.own_tree import OwnTree, own_tree, step
@@ -248,6 +260,19 @@ def test_the_undo_is_on_disk_and_held_before_the_fault_is_made(tmp_path: Path, m
             assert nemesis.outstanding == 0
 
 
+def test_when_all_is_over_a_strike_that_comes_late_is_none(tmp_path: Path) -> None:
+    with sleeper() as process:
+        node = TreeNode("root", "root", Role.ROOT, process.pid, ChildState.RUNNING, 1, 0)
+        with Nemesis(Scene("http://127.0.0.1:1", lambda: node, list), tmp_path / "journal") as nemesis:
+            assert nemesis.finish() == []
+
+            (strike,) = nemesis.strike(step("stop", ROOT))
+
+            assert strike.applied_at is None
+            assert strike.detail == "the run was over before it was done"
+            assert _status(process.pid) != "stopped"
+
+
 # -- a guardian alone
 
 
@@ -310,7 +335,32 @@ def test_what_cannot_be_undone_is_told_and_the_rest_is_done(tmp_path: Path) -> N
     assert note.text.startswith("intent 1 could not be undone: RemoveFile: ")
 
 
+def test_a_late_answer_of_the_guardian_is_not_taken_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regrow.chaos.guardian.ANSWER_S", 0.1)
+    with sleeper(is_stopped=True) as process, Guardian() as guardian:
+        one = Continue(process.pid, start_time(process.pid))
+        os.kill(guardian.pid, signal.SIGSTOP)
+        with pytest.raises(GuardianLost):
+            guardian.hold(1, [one])
+        os.kill(guardian.pid, signal.SIGCONT)  # and it says that it holds them
+        monkeypatch.setattr("regrow.chaos.guardian.ANSWER_S", WITHIN_S)
+
+        with pytest.raises(GuardianLost):
+            guardian.undo(1)
+
+
 # -- undos
+
+
+def test_a_store_that_was_killed_leaves_its_socket_and_needs_no_undoing(tmp_path: Path) -> None:
+    url = f"unix://{tmp_path}/store.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "store.sock"))  # closed, it lies there as after SIGKILL
+
+    assert undos.run([StoreSetting(url, "maxmemory", "0"), StoreUnpause(url, 0.0)]) == (
+        ("the store has ended",) * 2,
+        (),
+    )
 
 
 @pytest.mark.parametrize(

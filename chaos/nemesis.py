@@ -286,7 +286,8 @@ class Nemesis:
         root = self.scene.read_tree().pid or 0
         journal = Journal(path)
         at, wall_at = time.monotonic(), time.time()
-        journal.write(Header(title, seed, self.scene.gateway, root, start_time(root), os.getpid(), at, wall_at))
+        me = os.getpid()
+        journal.write(Header(title, seed, self.scene.gateway, root, start_time(root), me, at, wall_at, start_time(me)))
         return journal
 
 

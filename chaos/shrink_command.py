@@ -17,6 +17,7 @@ from rich.markup import escape
 from regrow.chaos.dossier import Dossier
 from regrow.chaos.evidence import Findings, Verdict
 from regrow.chaos.experiment import Experiment, Step
+from regrow.chaos.interruptions import Interruptions
 from regrow.chaos.progress import Word
 from regrow.chaos.schedule import spelled_out
 from regrow.chaos.shrinking import Shrinking
@@ -64,8 +65,9 @@ def shrink(
     """
     console = Console(highlight=False, soft_wrap=True)
     try:
-        bench = Bench(Dossier((run.parent if run.is_file() else run).absolute()), tries, out, url, console)
-        return bench.shrink()
+        with Interruptions():
+            bench = Bench(Dossier((run.parent if run.is_file() else run).absolute()), tries, out, url, console)
+            return bench.shrink()
     except KeyboardInterrupt:
         why = "interrupted; everything was undone"
     except RegrowError as error:

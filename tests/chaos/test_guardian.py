@@ -17,6 +17,7 @@ import pytest
 
 from regrow.chaos import journal as journals
 from regrow.chaos import undo as undos
+from regrow.chaos.evidence import Strike
 from regrow.chaos.experiment import Step, Target
 from regrow.chaos.fault import Role
 from regrow.chaos.faults.base import Blow
@@ -411,6 +412,65 @@ def test_the_last_fault_is_undone_first_and_a_kill_not_at_all() -> None:
 
     assert journals.outstanding([kill, *stops]) == [stops[1], stops[0]]
     assert journals.outstanding([kill, *stops, journals.Undone(3, "nemesis", (), 0.0)]) == [stops[0]]
+
+
+def journal_of(tmp_path: Path, *records: journals.Record) -> Path:
+    with journals.Journal(tmp_path / "journal.jsonl") as journal:
+        for record in records:
+            journal.write(record)
+    return journal.path
+
+
+def said_by_undo(*words: str | Path) -> tuple[int, str]:
+    command = [sys.executable, "-m", "regrow.runtime.cli", "chaos", "undo", *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def test_a_damaged_journal_heals_what_can_be_read_and_says_what_cannot(tmp_path: Path) -> None:
+    made = Strike(1, "stop", {}, 0.0, applied_at=1.0)
+    with sleeper(is_stopped=True) as process:
+        intents = [
+            journals.Intent(number, 1, "stop", {}, None, (Continue(process.pid, start_time(process.pid)),), 0.0)
+            for number in (1, 2)
+        ]
+        path = journal_of(tmp_path, *intents, journals.Applied(1, made), journals.Applied(2, made))
+        path.write_bytes(path.read_bytes().replace(b'"stop"', b"\x00stop\xff", 1))
+
+        code, said = said_by_undo(path)
+
+        assert _status(process.pid) != "stopped"
+    assert code == 1
+    assert f"line 1 of {path} is damaged and was passed over\n" in said
+    assert "stop was done, and how it is undone cannot be read\n" in said
+    assert f"stop: process {process.pid} goes on\n" in said
+
+
+def test_a_link_is_not_said_to_be_whole_while_its_run_goes_on(tmp_path: Path) -> None:
+    with sleeper() as process:
+        header = journals.Header("", 0, "", 1, 1, process.pid, 0.0, 0.0, start_time(process.pid))
+        path = journal_of(tmp_path, header, journals.Intent(1, 1, "net.cut", {}, None, (HealLink("a-b"),), 0.0))
+
+        assert said_by_undo(path) == (
+            1,
+            f"net.cut: the run that has its proxy goes on: end process {process.pid}, with Ctrl-C\n",
+        )
+    assert said_by_undo(path) == (0, "net.cut: the link a-b is whole: its proxy was healed, or has ended\n")
+
+
+def test_undo_removes_the_directory_of_a_killed_run_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (empty := tmp_path / "empty.jsonl").touch()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with sleeper() as process:
+        for name, started_at in (("regrow-chaos-killed", 1), ("regrow-chaos-running", start_time(process.pid))):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "owner").write_text(f"{process.pid} {started_at}")
+
+        assert said_by_undo(empty) == (0, "nothing is left to undo\n")
+
+    assert [path.name for path in tmp_path.glob("regrow-chaos-*")] == ["regrow-chaos-running"]
 
 
 def test_a_journal_that_is_not_there_is_named(tmp_path: Path) -> None:

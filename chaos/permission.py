@@ -8,6 +8,7 @@ not, unless it was started with ``--allow-chaos``.
 to one process that they name.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ import msgspec
 import urllib3
 
 from regrow.chaos.scene import Scene
-from regrow.chaos.tree import TIMEOUT_S, TreeUnreadable
+from regrow.chaos.tree import TIMEOUT_S, TreeUnreadable, only
 from regrow.runtime.errors import ConfigError
 
 LISTENING: Final = "0A"  # in /proc/net/tcp
@@ -30,10 +31,10 @@ class Permission(msgspec.Struct, frozen=True):
 
 
 def attach(gateway: str) -> Scene:
-    """The scene of a running tree that allows chaos.  Raises ConfigError, and TreeUnreadable."""
+    """The scene of a running tree that allows chaos, and of none that comes after it.  Raises ConfigError, and TreeUnreadable."""
     scene = local(gateway)
     permission(gateway)
-    return scene
+    return replace(scene, read_tree=only(scene.read_tree, gateway, scene.read_tree().pid or 0))
 
 
 def local(gateway: str) -> Scene:

@@ -17,7 +17,7 @@ from regrow.runtime.errors import RegrowError
 
 def register(chaos: App) -> None:
     """Add the command."""
-    chaos.command(run)
+    chaos.command(run, config=[])  # nothing of the environment: the tree that REGROW_URL names serves somebody
 
 
 def run(
@@ -25,7 +25,7 @@ def run(
     /,
     *,
     seed: int | None = None,
-    url: str = "",
+    url: Annotated[str, Parameter(show_default=False)] = "",
     out: Path | None = None,
     baseline: bool = True,
     dry_run: Annotated[bool, Parameter(negative=())] = False,

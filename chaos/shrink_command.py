@@ -36,7 +36,7 @@ class NothingBroken(RegrowError):
 
 def register(chaos: App) -> None:
     """Add the command."""
-    chaos.command(shrink)
+    chaos.command(shrink, config=[])  # nothing of the environment, as run
 
 
 def shrink(
@@ -45,7 +45,7 @@ def shrink(
     *,
     tries: Annotated[int, Parameter(validator=Number(gte=1))] = 2,
     out: Path | None = None,
-    url: str = "",
+    url: Annotated[str, Parameter(show_default=False)] = "",
 ) -> int:
     """Find the fewest faults of an invalid run that still break one of the same invariants, by running it again with some of them.
 

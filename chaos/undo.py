@@ -18,6 +18,7 @@ from regrow.chaos.lineage import NoVictim, held, send
 from regrow.runtime.errors import RegrowError
 
 STORE_WITHIN_S: Final = 5.0  # for a store that is just starting again
+LIMITS: Final = {resource.RLIMIT_NOFILE: "limit of descriptors", resource.RLIMIT_FSIZE: "limit of file size"}
 RETRY_S: Final = 0.1  # between looks
 
 
@@ -54,7 +55,8 @@ class Unlimit(msgspec.Struct, frozen=True, tag="unlimit"):
                 resource.prlimit(self.pid, self.resource, (self.soft, self.hard))
         except (NoVictim, ProcessLookupError):
             return f"process {self.pid} has ended"
-        return f"process {self.pid} has its limit {self.resource} of {self.soft} again"
+        most = "unlimited" if self.soft == resource.RLIM_INFINITY else self.soft
+        return f"process {self.pid} has its {LIMITS.get(self.resource, 'limit')} again: {most}"
 
 
 class EndHelper(msgspec.Struct, frozen=True, tag="end_helper"):

@@ -368,7 +368,7 @@ def test_a_store_that_was_killed_leaves_its_socket_and_needs_no_undoing(tmp_path
     ("make", "says"),
     [
         (lambda pid: Continue(pid, start_time(pid)), "process {pid} goes on"),
-        (lambda pid: Unlimit(pid, start_time(pid), 7, 64, 64), "process {pid} has its limit 7 of 64 again"),
+        (lambda pid: Unlimit(pid, start_time(pid), 7, 64, 64), "process {pid} has its limit of descriptors again: 64"),
         (lambda _: RemoveFile("/none/clock"), "clock is not there"),
         (lambda _: StoreSetting("unix:///none/socket", "maxmemory", "0"), "the store has ended"),
         (lambda _: HealLink("client-gateway"), "the link client-gateway is whole"),

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import msgspec
 from cyclopts import App, Parameter
-from rich.console import Console
 
+from regrow.chaos.console import PatientConsole
 from regrow.chaos.experiment import Experiment
 from regrow.chaos.narrator import conclude, tell_plan
 from regrow.runtime.errors import RegrowError
@@ -55,7 +55,7 @@ def run(
     from regrow.chaos.suites import load
     from regrow.chaos.trial import perform
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = PatientConsole(highlight=False, soft_wrap=True)
     place = out
     with Interruptions(is_last=True):
         try:
@@ -66,7 +66,7 @@ def run(
                 tell_plan(console, meant, plan(meant))
                 return 0
             place = out or directory(meant)
-            command = _again(experiment, meant.seed, url)
+            command = again(experiment, meant.seed, url)
             with watching(console, meant, plan(meant)) as observer:
                 trial = perform(meant, place, observer, command=command, url=url, has_twin=baseline)
             conclude(console, trial)
@@ -84,7 +84,7 @@ def directory(experiment: Experiment) -> Path:
     return Path("regrow-chaos") / f"{name}-{experiment.seed}-{time.strftime('%Y%m%dT%H%M%S')}"
 
 
-def _again(experiment: str, seed: int, url: str) -> str:
+def again(experiment: str, seed: int, url: str) -> str:
     """The command that does it once more."""
     return shlex.join(["regrow", "chaos", "run", experiment, "--seed", str(seed), *(["--url", url] if url else [])])
 

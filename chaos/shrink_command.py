@@ -14,11 +14,13 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.markup import escape
 
+from regrow.chaos.console import PatientConsole
 from regrow.chaos.dossier import Dossier
 from regrow.chaos.evidence import Findings, Verdict
 from regrow.chaos.experiment import Experiment, Step
 from regrow.chaos.interruptions import Interruptions
 from regrow.chaos.progress import Word
+from regrow.chaos.run_commands import again
 from regrow.chaos.schedule import spelled_out
 from regrow.chaos.shrinking import Shrinking
 from regrow.runtime.errors import ConfigError, RegrowError
@@ -63,7 +65,7 @@ def shrink(
     url
         gateway of a running tree that allows chaos; without it a tree is started for each try
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = PatientConsole(highlight=False, soft_wrap=True)
     try:
         with Interruptions():
             bench = Bench(Dossier((run.parent if run.is_file() else run).absolute()), tries, out, url, console)
@@ -98,7 +100,7 @@ class Bench:
         try:
             smallest(steps, self.is_failing, self._keep)
         finally:
-            self._say(f"regrow chaos run {escape(str(self._out / FILE))}")
+            self._say(escape(again(str(self._out / FILE), self._experiment.seed, self._url)))
         return SHRUNK
 
     def is_failing(self, steps: Steps) -> bool:
@@ -119,7 +121,14 @@ class Bench:
         place = self._out / f"run-{self._runs:03}"
         file = place.with_suffix(".yaml")
         _write(file, experiment)
-        trial = perform(experiment, place, _quiet, command=f"regrow chaos run {file}", url=self._url, has_twin=False)
+        trial = perform(
+            experiment,
+            place,
+            _quiet,
+            command=again(str(file), experiment.seed, self._url),
+            url=self._url,
+            has_twin=False,
+        )
         if trial.is_interrupted:
             raise KeyboardInterrupt
         return trial.findings

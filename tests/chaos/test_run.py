@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -194,6 +196,20 @@ def test_an_interruption_before_the_method_leaves_nothing(tmp_path: Path, moment
         assert begun.code() == 3
         assert "interrupted" in begun.text
         assert not strikes(begun)
+
+
+def test_a_run_whose_reader_goes_away_goes_on_and_has_its_own_exit_code(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    (tmp_path / "experiment.yaml").write_text(NOT_READY)
+    words = [sys.executable, "-m", "regrow.runtime.cli", "chaos", "run", "experiment.yaml", "--no-baseline"]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE) as process:
+        os.close(reading)
+        os.close(writing)
+        said = process.communicate(timeout=100)[1].decode()
+
+    assert process.returncode == 3
+    assert "the steady state was not there" in said
+    assert "Traceback" not in said
 
 
 def test_whoever_interrupts_again_does_not_break_off_what_is_tidied_up() -> None:

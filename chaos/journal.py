@@ -68,7 +68,7 @@ class Note(msgspec.Struct, frozen=True, tag="note"):
 
 Record = Header | Intent | Applied | Undone | Note
 
-BEGINNING: Final = b'{"type":"'  # of a record; one that is torn has no end
+TORN: Final = "truncated"  # in what msgspec says of a record without its end
 _decode = msgspec.json.Decoder(Record).decode
 
 
@@ -117,8 +117,8 @@ def _sorted_out(path: Path) -> tuple[list[Record], list[int]]:
     for number, line in enumerate(lines, 1):
         try:
             records.append(_decode(line))
-        except msgspec.DecodeError:
-            if line and not (line.startswith(BEGINNING) and not line.endswith(b"}")):
+        except msgspec.DecodeError as error:
+            if line and TORN not in str(error):
                 broken.append(number)
     return records, broken
 

@@ -39,9 +39,16 @@ def attach(gateway: str) -> Scene:
 
 def local(gateway: str) -> Scene:
     """The scene of a running tree of this machine.  Raises ConfigError, and TreeUnreadable."""
+    try:
+        is_url = urlsplit(gateway).scheme == "http" and urlsplit(gateway).port is not None
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ConfigError(f"{gateway} is no gateway of this machine: say its URL, as http://127.0.0.1:8000")
     scene = Scene.of(gateway)
     root = scene.read_tree().pid or 0
-    port = urlsplit(gateway).port or 80
+    port = urlsplit(gateway).port
+    assert port is not None
     if not _listens(root, port):
         raise ConfigError(
             f"the tree at {gateway} is not of this machine: no process {root} of yours listens there; "

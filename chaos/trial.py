@@ -117,7 +117,8 @@ class _Act:
 
 def _run(act: _Act, url: str, meant: Plan, interruptions: Interruptions) -> Evidence:
     """On a stage of its own. ``meant``: faults that this stage must be able to have, even if they are not done yet."""
-    act.observer(Entered(Phase.START, time.monotonic()))
+    if not url:
+        act.observer(Entered(Phase.START, time.monotonic()))
     with interruptions.tidied(_stage(act, url)) as stage:
         with Herald(stage.scene.gateway) as herald, _nemesis(act := _told(act, herald), stage) as nemesis:
             for step in meant.steps:
@@ -125,7 +126,8 @@ def _run(act: _Act, url: str, meant: Plan, interruptions: Interruptions) -> Evid
             interruptions.check()
             evidence = asyncio.run(_play(act, stage, nemesis, interruptions))
         act.dossier.keep(evidence)
-        act.observer(Entered(Phase.STOP, time.monotonic()))
+        if not url:
+            act.observer(Entered(Phase.STOP, time.monotonic()))
         evidence = _stopped(evidence, stage)
     act.dossier.keep(evidence)
     return evidence

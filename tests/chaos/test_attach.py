@@ -11,10 +11,11 @@ import pytest
 from regrow.chaos.experiment import Configuration
 from regrow.chaos.fault import Role
 from regrow.chaos.history import TaskMove
-from regrow.chaos.permission import permission
+from regrow.chaos.permission import local, permission
 from regrow.chaos.proxy import Proxy
 from regrow.chaos.stage import own
 from regrow.chaos.tree import TreeGone, only
+from regrow.runtime.errors import ConfigError
 from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
 from support.chaos import ChaosRun, run
@@ -62,6 +63,8 @@ def test_a_tree_that_allows_it_is_hit_told_of_it_and_left_whole(tmp_path: Path, 
     ended = run(tmp_path, SMALL, "--no-baseline", "--url", cluster.url)
 
     assert ended.code() == 0, ended.text
+    assert "a tree comes up" not in ended.text
+    assert "the tree is stopped" not in ended.text
     assert cluster.shape() == before
     evidence = ended.dossier.evidence()
     strikes = sorted(evidence.strikes, key=lambda strike: strike.step)
@@ -121,6 +124,14 @@ def faults_told(cluster: Cluster, count: int) -> list[dict[str, Any]]:
                 if len(found) == count:
                     break
     return found
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "foo", "https://127.0.0.1:8000", "http://127.0.0.1:99999", "http://[::1"]
+)
+def test_what_is_no_url_of_a_gateway_is_said_so(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"is no gateway of this machine: say its URL, as http://127\.0\.0\.1:8000"):
+        local(url)
 
 
 def test_a_tree_that_ends_meanwhile_ends_the_run(tmp_path: Path) -> None:

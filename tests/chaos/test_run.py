@@ -311,7 +311,7 @@ def test_a_dry_run_prints_the_same_plan_each_time_and_does_nothing(tmp_path: Pat
 
     assert first.code() == 0
     assert first.text == second.text
-    assert "One worker dies, seed 5: 1 faults" in first.text
+    assert "One worker dies, seed 5: 1 fault\n" in first.text
     assert "2.000 s" in first.text
     assert not first.dossier.path.exists()
 

@@ -14,6 +14,7 @@ from regrow.chaos.fault import Role, Victim
 from regrow.chaos.healing import heal, left, small_journal, tidy
 from regrow.chaos.lineage import NoVictim
 from regrow.chaos.nemesis import Nemesis, NotRecovered
+from regrow.chaos.own_tree import remove_former
 from regrow.chaos.permission import local
 from regrow.runtime.place import Place
 
@@ -106,6 +107,8 @@ def freeze(
 def undo(where: Path | None = None, /, *, data_dir: Path | None = None) -> int:
     """Undo the faults that a run has left, should even its guardian have been killed; doing it twice does no harm.
 
+    Exit code 0: nothing is left; 1: something could not be undone, and it says what; 2: there is no such journal.
+
     Parameters
     ----------
     where
@@ -113,10 +116,16 @@ def undo(where: Path | None = None, /, *, data_dir: Path | None = None) -> int:
     data_dir
         data directory of the tree that was frozen
     """
-    console = Console()
+    console = Console(highlight=False)
     is_whole = True
-    for path, intents in (found := left(where, data_dir)).items():
-        for intent, said, problems in heal(path, intents):
+    remove_former()
+    for one in (found := left(where, data_dir)):
+        if len(found) > 1:
+            console.print(f"{one.journal.parent}:", soft_wrap=True, markup=False)
+        for problem in one.problems:
+            is_whole = False
+            console.print(problem, soft_wrap=True, markup=False)
+        for intent, said, problems in heal(one):
             console.print(f"{intent.fault} {intent.victim.path if intent.victim else ''}".strip() + ":", end=" ")
             console.print("; ".join([*said, *problems]), soft_wrap=True)
             is_whole = is_whole and not problems

@@ -7,7 +7,7 @@ reader for each of its keys; what is wrong with one key keeps none of the others
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import yaml
@@ -192,6 +192,24 @@ def one_of(choices: Iterable[Any]) -> Reader:
 def duration(node: Node) -> float:
     """Seconds: ``5s``, ``200ms``, ``2m``, ``1h``, or a plain number of seconds."""
     return float(_measure(node, SECONDS, "a duration such as 5s, 200ms, 2m or 1h"))
+
+
+def some_time(node: Node) -> float:
+    """A duration that is not 0."""
+    found = duration(node)
+    if not found:
+        raise Mistake(node, "0 s is no time: say how long, or leave it out for as long as the run goes on")
+    return found
+
+
+def shift(node: Node) -> float:
+    """A duration that may be negative: ``-60s``."""
+    value = node.value
+    if isinstance(value, str) and value.strip().startswith("-"):
+        return -duration(replace(node, value=value.strip()[1:]))
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        return -duration(replace(node, value=-value))
+    return duration(node)
 
 
 def size(node: Node) -> int:

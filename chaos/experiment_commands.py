@@ -17,7 +17,7 @@ TIME: Final = 10
 def register(chaos: App) -> None:
     """Add these commands."""
     chaos.command(show_suites, name="list")
-    chaos.command(check)
+    chaos.command(check, config=[])
 
 
 def show_suites() -> None:
@@ -30,7 +30,7 @@ def show_suites() -> None:
     console.print("\n'regrow chaos run SUITE' starts a tree of its own and runs one.")
 
 
-def check(file: Annotated[list[str], Parameter(negative=())]) -> int:
+def check(file: Annotated[list[str], Parameter(negative=())], /) -> int:
     """Is this a valid experiment?  Tells every mistake with its line and key; exit code 0 only if there is none.
 
     Parameters

@@ -12,6 +12,7 @@ from regrow.chaos.fault import Role
 from regrow.chaos.nemesis import Nemesis
 from regrow.chaos.program import ProgramFailed
 from regrow.chaos.stage import Stage
+from regrow.chaos.tree import TreeGone, TreeUnreadable
 
 LOOK_S: Final = 0.5  # between two looks
 ANSWER_S: Final = 2.0
@@ -39,7 +40,7 @@ class Guard:
     async def _look_at_the_tree(self) -> str:
         tree = self._stage.tree
         if tree is None:
-            return ""
+            return await self._look_at_the_tree_of_others()
         if not tree.program.has_ended():
             tree.notice()
             return ""
@@ -55,6 +56,15 @@ class Guard:
             await asyncio.to_thread(tree.wait_ready)
         except ProgramFailed as error:
             return f"the tree could not be started again: {error}"
+        return ""
+
+    async def _look_at_the_tree_of_others(self) -> str:
+        try:
+            await asyncio.to_thread(self._stage.scene.read_tree)
+        except TreeGone as error:
+            return str(error)
+        except TreeUnreadable:
+            pass  # it may well be what is harmed just now
         return ""
 
     async def _look_at_the_door(self) -> str:

@@ -29,6 +29,7 @@ from regrow.chaos import undo
 from regrow.runtime.errors import RegrowError
 
 ANSWER_S: Final = 30.0  # an undo may wait for a store that starts
+SILENT: Final = "the process that undoes faults does not answer; no fault is made without it"
 
 
 class Hold(msgspec.Struct, frozen=True, tag="hold"):
@@ -83,6 +84,7 @@ class Guardian:
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
         )
         self.pid = self._process.pid
+        self._is_lost = False
 
     def __enter__(self) -> Self:
         return self
@@ -121,6 +123,8 @@ class Guardian:
     def _ask(self, order: Order) -> Said:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        if self._is_lost:
+            raise GuardianLost(SILENT)
         try:
             self._process.stdin.write(msgspec.json.encode(order) + b"\n")
             self._process.stdin.flush()
@@ -128,7 +132,8 @@ class Guardian:
                 return msgspec.json.decode(self._process.stdout.readline(), type=Said)
         except (BrokenPipeError, msgspec.DecodeError):
             pass
-        raise GuardianLost("the process that undoes faults does not answer; no fault is made without it")
+        self._is_lost = True  # an answer that came now would be taken for that to a later order
+        raise GuardianLost(SILENT)
 
 
 class Watch:

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from regrow.chaos import undo
-from regrow.chaos.journal import Header, Intent, Journal, Undone, outstanding, read
+from regrow.chaos.journal import Header, Intent, Journal, Undone, damaged, outstanding, read, unknown
+from regrow.chaos.lineage import lives
 from regrow.runtime import endpoints
 from regrow.runtime.errors import ConfigError
 
@@ -17,25 +20,65 @@ JOURNAL: Final = "journal.jsonl"
 RUNS: Final = Path("regrow-chaos")  # where runs are put, in the directory that they are started in
 
 
-def left(where: Path | None, data_dir: Path | None) -> dict[Path, list[Intent]]:
-    """What is not undone, by journal.  Raises ConfigError when one was named that is not there."""
-    return {path: found for path in _journals(where, data_dir) if (found := outstanding(read(path)))}
+class Left(msgspec.Struct, frozen=True):
+    """What is not undone of one journal. ``writer``: the chaos process, where it still runs. ``problems``: what nobody can undo."""
+
+    journal: Path
+    intents: list[Intent] = []
+    writer: int = 0
+    problems: tuple[str, ...] = ()
 
 
-def heal(path: Path, intents: list[Intent]) -> Iterator[tuple[Intent, tuple[str, ...], tuple[str, ...]]]:
-    """Undo them; for each what its undos say, and what went wrong.  What was undone is so in the journal."""
-    with Journal(path) as journal:
-        for intent in intents:
+def left(where: Path | None, data_dir: Path | None) -> list[Left]:
+    """Of each journal where there is something.  Raises ConfigError when one was named that is not there, or cannot be read."""
+    found = []
+    for path in _journals(where, data_dir):
+        try:
+            found.append(_left(path))
+        except ConfigError as error:
+            if where is not None:
+                raise
+            found.append(Left(path, problems=(str(error),)))
+    return [one for one in found if one.intents or one.problems]
+
+
+def _left(path: Path) -> Left:
+    records = read(path)
+    problems = [f"line {number} of {path} is damaged and was passed over" for number in damaged(path)]
+    problems += [f"{strike.fault} was done, and how it is undone cannot be read" for strike in unknown(records)]
+    writers = [it.pid for it in records if isinstance(it, Header) and lives(it.pid, it.started_at)]
+    return Left(path, outstanding(records), next(iter(writers), 0), tuple(problems))
+
+
+def heal(found: Left) -> Iterator[tuple[Intent, tuple[str, ...], tuple[str, ...]]]:
+    """Undo them; for each what its undos say, and what went wrong.  What was undone is so in the journal.  Raises ConfigError."""
+    with _opened(found.journal) as journal:
+        for intent in found.intents:
+            if found.writer and any(isinstance(one, undo.HealLink) for one in intent.undos):
+                yield intent, (), (f"the run that has its proxy goes on: end process {found.writer}, with Ctrl-C",)
+                continue
             said, problems = undo.run(intent.undos)
             if not problems:
                 journal.write(Undone(intent.number, "undo", said, time.monotonic()))
             yield intent, said, problems
 
 
+def _opened(path: Path) -> Journal:
+    try:
+        return Journal(path)
+    except OSError as error:
+        raise ConfigError(
+            f"the journal {path} cannot be written: {error.strerror}; nothing was undone: do it as the user who made it"
+        ) from None
+
+
 def tidy(data_dir: Path | None) -> None:
     """Remove what killed commands have left, where nothing is to be undone any more."""
     for path in _small_journals(data_dir).glob(f"*/{JOURNAL}"):
-        records = read(path)
+        try:
+            records = read(path)
+        except ConfigError:
+            continue  # somebody else's
         is_written = any(isinstance(record, Header) and Path(f"/proc/{record.pid}").exists() for record in records)
         if not is_written and not outstanding(records):
             shutil.rmtree(path.parent, ignore_errors=True)

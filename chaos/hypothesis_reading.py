@@ -12,10 +12,11 @@ from regrow.chaos.document import Mistake, Node, Reader, anything, duration, eac
 from regrow.chaos.experiment import Hypothesis, Probe, Strategy, Tolerance
 
 TARGETS: Final = {
-    "task": "latency_ms",
-    "http": "status",
-    "tree": "running",
-}  # of a type of probe: what is judged of its answer
+    "task": ("latency_ms", "value"),
+    "http": ("status", "latency_ms", "body"),
+    "tree": ("running", "restarts", "state"),
+}  # the first goes without saying
+PLACEHOLDER: Final = re.compile(r"\{(?!gateway\})[^}]*\}?")
 
 
 def hypothesis(node: Node) -> Hypothesis:
@@ -27,6 +28,9 @@ def hypothesis(node: Node) -> Hypothesis:
         "probes": each(_probe),
     }
     found = renamed(table(node, readers, required=["probes"]), {"every": "every_s"})
+    names = [probe.name for probe in found["probes"]]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise Mistake(node, f"two probes are called {twice[0]!r}: each needs a name of its own")
     found.pop("title", None)
     if "strategy" in found:
         found["strategy"] = Strategy(found["strategy"])
@@ -38,7 +42,7 @@ def _probe(node: Node) -> Probe:
         "name": text,
         "type": one_of(["task", "http", "tree", "probe"]),
         "tolerance": _tolerance,
-        "url": text,
+        "url": _url,
         "path": text,
         "timeout": duration,
         "provider": _provider,
@@ -53,13 +57,26 @@ def _probe(node: Node) -> Probe:
     needed = {"http": "url", "tree": "path"}.get(found["type"])
     if needed and needed not in found:
         raise Mistake(node, f"a probe of type {found['type']!r} needs {needed!r}")
+    targets = TARGETS[found["type"]]
+    if found["tolerance"].target not in ("", *targets):
+        raise Mistake(
+            node,
+            f"a probe of type {found['type']!r} has no {found['tolerance'].target!r}: target {' or '.join(targets)}",
+        )
     if not found["tolerance"].target:
-        found["tolerance"] = msgspec.structs.replace(found["tolerance"], target=TARGETS[found["type"]])
+        found["tolerance"] = msgspec.structs.replace(found["tolerance"], target=targets[0])
     return Probe(**renamed(found, {"timeout": "timeout_s"}))
 
 
+def _url(node: Node) -> str:
+    url = text(node)
+    if unknown := PLACEHOLDER.search(url):
+        raise Mistake(node, f"{unknown[0]} stands for nothing here: only {{gateway}} does, as in {{gateway}}/readyz")
+    return url
+
+
 def _provider(node: Node) -> dict[str, Any]:
-    return table(node, {"type": one_of(["http"]), "url": text, "timeout": duration}, required=("type", "url"))
+    return table(node, {"type": one_of(["http"]), "url": _url, "timeout": duration}, required=("type", "url"))
 
 
 def _tolerance(node: Node) -> Tolerance:
@@ -85,7 +102,7 @@ def _tolerance(node: Node) -> Tolerance:
 
 
 def _check_tolerance(node: Node, kind: str, value: Any) -> None:
-    if kind == "range" and len(value) != 2:
+    if kind == "range" and (len(value) != 2 or value[0] > value[1]):
         raise Mistake(node, "'range' is a list of two numbers, least and most")
     if kind in ("min", "max") and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise Mistake(node, f"'value' of a tolerance of type {kind!r} is a number")

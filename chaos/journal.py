@@ -7,13 +7,14 @@ passed over: its fault was not made.  Whoever undoes something appends so, so th
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from regrow.chaos.evidence import Strike
 from regrow.chaos.fault import Victim
 from regrow.chaos.undo import Undo
+from regrow.runtime.errors import ConfigError
 
 
 class Header(msgspec.Struct, frozen=True, tag="header"):
@@ -27,6 +28,7 @@ class Header(msgspec.Struct, frozen=True, tag="header"):
     pid: int  # of the chaos process
     at: float
     wall_at: float
+    started_at: int = 0  # of the chaos process, in clock ticks since boot
 
 
 class Intent(msgspec.Struct, frozen=True, tag="intent"):
@@ -66,6 +68,7 @@ class Note(msgspec.Struct, frozen=True, tag="note"):
 
 Record = Header | Intent | Applied | Undone | Note
 
+TORN: Final = "truncated"  # in what msgspec says of a record without its end
 _decode = msgspec.json.Decoder(Record).decode
 
 
@@ -95,14 +98,29 @@ class Journal:
 
 
 def read(path: Path) -> list[Record]:
-    """All records.  A torn line is passed over."""
+    """All records.  A torn line is passed over.  Raises ConfigError when it cannot be read."""
+    return _sorted_out(path)[0]
+
+
+def damaged(path: Path) -> list[int]:
+    """The numbers of lines that are no records, but for those that a crash has torn.  Raises ConfigError."""
+    return _sorted_out(path)[1]
+
+
+def _sorted_out(path: Path) -> tuple[list[Record], list[int]]:
     records: list[Record] = []
-    for line in path.read_bytes().split(b"\n"):
+    broken: list[int] = []
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise ConfigError(f"the journal {path} cannot be read: {error.strerror}") from None
+    for number, line in enumerate(lines, 1):
         try:
             records.append(_decode(line))
-        except msgspec.DecodeError:
-            continue
-    return records
+        except msgspec.DecodeError as error:
+            if line and TORN not in str(error):
+                broken.append(number)
+    return records, broken
 
 
 def outstanding(records: Iterable[Record]) -> list[Intent]:
@@ -117,3 +135,18 @@ def outstanding(records: Iterable[Record]) -> list[Intent]:
             case _:
                 pass
     return [intent for intent in reversed(intents.values()) if intent.undos]
+
+
+def unknown(records: Iterable[Record]) -> list[Strike]:
+    """What was done and is not undone, as far as can be read, and of which no intent can be read that says how."""
+    made: dict[int, Strike] = {}
+    told: set[int] = set()
+    for record in records:
+        match record:
+            case Applied(intent=number, strike=strike) if strike.applied_at is not None and strike.undone_at is None:
+                made[number] = strike
+            case Intent(number=number) | Undone(intent=number):
+                told.add(number)
+            case _:
+                pass
+    return [strike for number, strike in made.items() if number not in told]

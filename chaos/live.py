@@ -21,7 +21,7 @@ from rich.text import Text
 
 from regrow.chaos.evidence import Sample, Strike
 from regrow.chaos.experiment import Experiment, Plan
-from regrow.chaos.narrator import PHASES, Narrator, struck, who
+from regrow.chaos.narrator import PHASES, Narrator, shown, struck, who
 from regrow.chaos.progress import Count, Entered, Observer, Phase, Said, Sampled, Struck, Undone, Word
 
 WIDEST: Final = 100  # columns: longer lines are hard to read
@@ -120,7 +120,9 @@ class LiveView:
     def _bar(self, now: float) -> Table:
         """How much of the phase is over; where nobody knows how long it takes, only that something goes on."""
         spent_s, within_s = now - self._phase.at, self._phase.within_s
-        left_s = None if within_s is None else max(0.0, within_s - spent_s)
+        if within_s is not None and spent_s > within_s:
+            within_s = None  # it takes longer than was known, as a start does on a busy machine
+        left_s = None if within_s is None else within_s - spent_s
         bar = ProgressBar(within_s, spent_s, pulse=within_s is None, animation_time=now)
         upto = "at most " if self._phase.phase in BOUNDED else ""
         told = f"{spent_s:.0f} s" if left_s is None else f"{spent_s:.0f} s, {upto}{left_s:.0f} s left"
@@ -177,9 +179,8 @@ def _told(strike: Strike) -> str:
 def _state(sample: Sample | None) -> Text:
     if sample is None:
         return Text("not looked at yet", "dim")
-    value = f"{sample.value:.4g}" if isinstance(sample.value, float) else str(sample.value)
     state = "ok" if sample.is_tolerable else "out of tolerance"
-    return Text(f"{state} ({sample.problem or value})", "green" if sample.is_tolerable else "red")
+    return Text(f"{state} ({shown(sample)})", "green" if sample.is_tolerable else "red")
 
 
 def _is_same(one: Strike, other: Strike) -> bool:

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from regrow.chaos.evidence import Findings, Judgement, Strike, Verdict
+from regrow.chaos.evidence import Findings, Judgement, Sample, Strike, Verdict
 from regrow.chaos.experiment import Experiment, Plan, Step
 from regrow.chaos.progress import Count, Entered, Phase, Said, Sampled, Struck, Undone, Word
 from regrow.chaos.trial import Trial
@@ -37,8 +37,7 @@ class Narrator:
         """Print what is worth a line."""
         match word:
             case Entered(phase=phase, within_s=within_s):
-                bound = f" (up to {within_s:g} s)" if within_s else ""
-                self._line(f"[bold]{phase}[/]: {PHASES[phase]}{bound}")
+                self._line(f"[bold]{phase}[/]: {PHASES[phase]}{_length(phase, within_s)}")
             case Struck(strike=strike):
                 self._line(f"  {struck(strike)}")
             case Undone(strike=strike):
@@ -47,7 +46,7 @@ class Narrator:
                 if sample.is_tolerable == (sample.probe in self._intolerable):
                     self._intolerable ^= {sample.probe}
                     state = "tolerable again" if sample.is_tolerable else "out of tolerance"
-                    self._line(f"  {escape(sample.probe)} is {state}: {escape(str(sample.problem or sample.value))}")
+                    self._line(f"  {escape(sample.probe)} is {state}: {escape(shown(sample))}")
             case Said(text=text):
                 self._line(f"  {escape(text)}")
             case Count():
@@ -59,7 +58,9 @@ class Narrator:
 
 def tell_plan(console: Console, experiment: Experiment, plan: Plan) -> None:
     """The plan as a table."""
-    console.print(f"{escape(experiment.title)}, seed {plan.seed}: {len(plan.steps)} faults")
+    console.print(
+        f"{escape(experiment.title)}, seed {plan.seed}: {len(plan.steps)} fault{'s' * (len(plan.steps) != 1)}"
+    )
     table = Table(box=None, pad_edge=False)
     for column in ("at", "fault", "target", "for"):
         table.add_column(column)
@@ -105,6 +106,19 @@ def _told(judgement: Judgement) -> str:
     """Of what was broken, what had been promised."""
     promise = [judgement.promise] if judgement.verdict is Verdict.INVALID else []
     return " ".join(promise + ([judgement.detail] if judgement.detail else []))
+
+
+def shown(sample: Sample) -> str:
+    """What a probe saw."""
+    value = f"{sample.value:.4g}" if isinstance(sample.value, float) else str(sample.value)
+    return sample.problem or value
+
+
+def _length(phase: Phase, within_s: float | None) -> str:
+    """Of the twin only the load's is known; a start and an end come on top."""
+    if not within_s:
+        return ""
+    return f" ({within_s:g} s of load)" if phase is Phase.BASELINE else f" (up to {within_s:g} s)"
 
 
 def struck(strike: Strike) -> str:

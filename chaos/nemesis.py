@@ -80,6 +80,7 @@ class Nemesis:
         self._on_undone = on_undone
         self.guardian: Guardian | None = None
         self._lock = threading.RLock()
+        self._is_over = False
         self._deeds: list[Deed] = []
 
     def __enter__(self) -> Self:
@@ -127,6 +128,12 @@ class Nemesis:
             return (self._miss(step, planned_at, str(error)),)
         return tuple(self._strike(step, fault, planned_at, victim, chance) for victim in victims)
 
+    def finish(self) -> list[str]:
+        """Undo all, and do nothing more: a strike that still looks for its victim misses. What could not be undone, as text."""
+        with self._lock:
+            self._is_over = True
+            return self.heal()
+
     def heal(self, step: int | None = None) -> list[str]:
         """Undo what this step has done, or all that is not undone; what could not be, as text."""
         problems = []
@@ -135,13 +142,13 @@ class Nemesis:
                 if step in (None, deed.strike.step) and _is_outstanding(deed):
                     try:
                         self._undo(deed)
-                    except RegrowError as error:
+                    except (RegrowError, OSError) as error:
                         problems.append(f"{deed.strike.fault}: {error}")
         return problems
 
     def close(self) -> None:
-        """Heal, and end the guardian, which tries once more what could not be undone."""
-        for problem in self.heal():
+        """Finish, and end the guardian, which tries once more what could not be undone."""
+        for problem in self.finish():
             self._write(Note(problem, time.monotonic()))
         if self.guardian is not None:
             self.guardian.close()
@@ -177,6 +184,8 @@ class Nemesis:
             deed.number = len(self._deeds) + 1
             self._deeds.append(deed)
             try:
+                if self._is_over:
+                    raise NoVictim("the run was over before it was done")
                 deed.blow.undos.extend(fault.prepare(deed.blow))
                 self._secure(step, deed)
                 at = time.monotonic()
@@ -223,7 +232,7 @@ class Nemesis:
             if _is_outstanding(deed):
                 try:
                     self._undo(deed)
-                except RegrowError as error:
+                except (RegrowError, OSError) as error:
                     self._write(Note(f"{deed.strike.fault}: {error}", time.monotonic()))
 
     def _withdraw(self, deed: Deed, why: str) -> None:
@@ -249,7 +258,7 @@ class Nemesis:
             deed.strike = msgspec.structs.replace(deed.strike, undone_at=now)
         self._write(Undone(deed.number, "nemesis", said, now))
         deed.blow.undos.clear()
-        if self._on_undone is not None:
+        if self._on_undone is not None and deed.strike.applied_at is not None:
             self._on_undone(deed.strike)
 
     def _run(self, deed: Deed) -> tuple[str, ...]:
@@ -277,7 +286,8 @@ class Nemesis:
         root = self.scene.read_tree().pid or 0
         journal = Journal(path)
         at, wall_at = time.monotonic(), time.time()
-        journal.write(Header(title, seed, self.scene.gateway, root, start_time(root), os.getpid(), at, wall_at))
+        me = os.getpid()
+        journal.write(Header(title, seed, self.scene.gateway, root, start_time(root), me, at, wall_at, start_time(me)))
         return journal
 
 

@@ -108,14 +108,19 @@ class OwnTree:
         return ["up", "--allow-chaos", *(word for pair in words for word in pair)]
 
 
-@contextmanager
-def private_home() -> Iterator[Path]:
-    """A directory for the time of the block.  Those of runs that were killed are removed first: their trees have ended with them."""
+def remove_former() -> None:
+    """The directories of runs that were killed: their trees have ended with them."""
     for former in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError, ValueError):
             pid, started_at = map(int, (former / OWNER).read_text().split())
             if not lives(pid, started_at):
                 shutil.rmtree(former, ignore_errors=True)
+
+
+@contextmanager
+def private_home() -> Iterator[Path]:
+    """A directory for the time of the block."""
+    remove_former()
     home = Path(tempfile.mkdtemp(prefix=PREFIX))
     try:
         (home / OWNER).write_text(f"{os.getpid()} {start_time(os.getpid())}")

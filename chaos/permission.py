@@ -8,6 +8,7 @@ not, unless it was started with ``--allow-chaos``.
 to one process that they name.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ import msgspec
 import urllib3
 
 from regrow.chaos.scene import Scene
-from regrow.chaos.tree import TIMEOUT_S, TreeUnreadable
+from regrow.chaos.tree import TIMEOUT_S, TreeUnreadable, only
 from regrow.runtime.errors import ConfigError
 
 LISTENING: Final = "0A"  # in /proc/net/tcp
@@ -30,17 +31,24 @@ class Permission(msgspec.Struct, frozen=True):
 
 
 def attach(gateway: str) -> Scene:
-    """The scene of a running tree that allows chaos.  Raises ConfigError, and TreeUnreadable."""
+    """The scene of a running tree that allows chaos, and of none that comes after it.  Raises ConfigError, and TreeUnreadable."""
     scene = local(gateway)
     permission(gateway)
-    return scene
+    return replace(scene, read_tree=only(scene.read_tree, gateway, scene.read_tree().pid or 0))
 
 
 def local(gateway: str) -> Scene:
     """The scene of a running tree of this machine.  Raises ConfigError, and TreeUnreadable."""
+    try:
+        is_url = urlsplit(gateway).scheme == "http" and urlsplit(gateway).port is not None
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ConfigError(f"{gateway} is no gateway of this machine: say its URL, as http://127.0.0.1:8000")
     scene = Scene.of(gateway)
     root = scene.read_tree().pid or 0
-    port = urlsplit(gateway).port or 80
+    port = urlsplit(gateway).port
+    assert port is not None
     if not _listens(root, port):
         raise ConfigError(
             f"the tree at {gateway} is not of this machine: no process {root} of yours listens there; "

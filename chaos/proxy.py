@@ -32,7 +32,6 @@ from regrow.runtime.errors import ConfigError
 
 WAYS: Final = (Way.OUT, Way.BACK)
 HALVES: Final = (0, 1)
-KINDS: Final[tuple[type[LinkFault], ...]] = get_args(LinkFault)
 FRAME_KINDS: Final[tuple[type[FrameFault], ...]] = get_args(FrameFault)
 
 
@@ -61,7 +60,6 @@ class Proxy:
         self._seed = seed
         self._roads = {(way, half): Road() for way in WAYS for half in HALVES}
         self._peers: dict[int, int] = {}  # who has connected, in order
-        self._is_resetting = False
         self._accepted = 0
         self._lives: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -99,7 +97,7 @@ class Proxy:
         return sum(road.mishaps[kind] for (at, _), road in self._roads.items() if at in way)
 
     def apply(self, fault: LinkFault, way: Way = Way.BOTH, *, to_half: bool = False) -> None:
-        """Do this from now on.  It takes the place of a fault of the same kind; those of other kinds go on.
+        """Do this from now on.  Of several of one kind the last one counts, until it is healed: then the one before it.
 
         ``to_half``: only to every second one of those who connect, and not to the others; on a unix socket a process stays
         what it is when it connects again.  A Reset knows no halves.  Raises ConfigError for a fault to messages where none are known.
@@ -110,7 +108,11 @@ class Proxy:
 
     def heal(self, *kinds: type[LinkFault]) -> None:
         """Undo the faults of these kinds, or all."""
-        self._do(self._heal(kinds or KINDS))
+        self._do(self._heal(lambda fault: not kinds or isinstance(fault, kinds)))
+
+    def heal_one(self, one: LinkFault) -> None:
+        """Undo this very one, which was applied; others of its kind go on.  May be done twice."""
+        self._do(self._heal(lambda fault: fault is one))
 
     @contextmanager
     def fault(self, fault: LinkFault, way: Way = Way.BOTH, *, to_half: bool = False) -> Iterator[None]:
@@ -119,7 +121,7 @@ class Proxy:
         try:
             yield
         finally:
-            self.heal(type(fault))
+            self.heal_one(fault)
 
     def close(self) -> None:
         """Reset what is connected, and end.  May be called twice."""
@@ -148,18 +150,15 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _apply(self, fault: LinkFault, way: Way, halves: tuple[int, ...]) -> None:
-        if isinstance(fault, Reset):
-            self._is_resetting = True
-            await self._stop()
-            return
         for (at, half), road in self._roads.items():
-            if at in way and half in halves:
+            if isinstance(fault, Reset) or (at in way and half in halves):
                 road.put(fault)
+        if isinstance(fault, Reset):
+            await self._stop()
 
-    async def _heal(self, kinds: tuple[type[LinkFault], ...]) -> None:
-        self._is_resetting = self._is_resetting and Reset not in kinds
+    async def _heal(self, is_over: Callable[[LinkFault], bool]) -> None:
         for road in self._roads.values():
-            road.clear(kinds)
+            road.clear(is_over)
 
     async def _stop(self) -> None:
         for life in self._lives:
@@ -171,7 +170,7 @@ class Proxy:
             client, _ = await self._loop.sock_accept(self._listener)
             self._accepted += 1
             client.setblocking(False)
-            if self._is_resetting:
+            if self._roads[Way.OUT, 0].is_resetting:
                 reset(client)
                 continue
             life = self._loop.create_task(self._live(client, self._accepted))

@@ -26,7 +26,9 @@ from regrow.chaos.document import (
     one_of,
     parse,
     renamed,
+    shift,
     size,
+    some_time,
     table,
     text,
 )
@@ -46,6 +48,9 @@ from regrow.chaos.hypothesis_reading import hypothesis
 from regrow.runtime.errors import ConfigError
 
 STAGES: Final = ("detect", "requeue", "run", "service")
+VICTIM: Final = "victim"  # of what a fault needs
+TARGETED: Final = "{} is done to somebody: add 'target: {{role: worker}}'"
+UNTARGETED: Final = "{} is not done to one process: leave out the target"
 PERCENTILES: Final = ("p50", "p90", "p99", "max")
 BOUNDS: Final = [f"{stage}_{percentile}" for stage in STAGES for percentile in PERCENTILES]
 HITS: Final = re.compile(r"([a-z_.]+)_while_(running|idle|anything)")
@@ -55,7 +60,7 @@ WHEN: Final[dict[str, Reader]] = {
     "jitter": duration,
     "every_jitter": duration,
     "count": integer(1),
-    "for": duration,
+    "for": some_time,
     "background": flag,
     "seed": integer(0),
 }
@@ -154,6 +159,11 @@ def _action(node: Node, words: Vocabulary) -> Action:
         raise Mistake(node, _in_words_of_files(str(error), fields)) from None
     if found.get("count", 1) > 1 and "every" not in found:
         raise Mistake(node, "'count' needs 'every': how far apart are they?")
+    if "every" in found and "count" not in found:
+        raise Mistake(node, "'every' needs 'count': how many of them?")
+    needs = getattr(words.faults[name], "needs", None)
+    if needs is not None and (VICTIM in needs) != ("target" in found):
+        raise Mistake(node, (TARGETED if VICTIM in needs else UNTARGETED).format(name))
     names = {"at": "at_s", "every": "every_s", "jitter": "jitter_s", "every_jitter": "jitter_s", "for": "for_s"}
     timing = renamed({key: value for key, value in found.items() if key in when}, names)
     return Action(name, options, found.get("target"), **timing)
@@ -171,12 +181,17 @@ def _fault_fields(fault: type[msgspec.Struct]) -> dict[str, tuple[str, Reader]]:
     found: dict[str, tuple[str, Reader]] = {}
     for field in msgspec.structs.fields(fault):
         if field.name.endswith("_s"):
-            found[field.name.removesuffix("_s")] = field.name, duration
+            found[field.name.removesuffix("_s")] = field.name, shift if _may_be_negative(field) else duration
         elif field.name.endswith("_bytes"):
             found[field.name.removesuffix("_bytes")] = field.name, size
         else:
             found[field.name] = field.name, anything
     return found
+
+
+def _may_be_negative(field: msgspec.structs.FieldInfo) -> bool:
+    kind = msgspec.inspect.type_info(field.type)
+    return isinstance(kind, msgspec.inspect.FloatType) and kind.ge is not None and kind.ge < 0
 
 
 def _target(node: Node) -> Target:

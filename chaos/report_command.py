@@ -13,7 +13,7 @@ RUNS: Final = Path("regrow-chaos")
 
 def register(chaos: App) -> None:
     """Add the command."""
-    chaos.command(report)
+    chaos.command(report, config=[])
 
 
 def report(run: Path | None = None, /) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -21,40 +22,43 @@ class Road:
 
     def __init__(self) -> None:
         self.is_open = asyncio.Event()
-        self.is_open.set()
+        self.passed_bytes = 0
+        self.mishaps: Counter[type[FrameFault]] = Counter()
+        self._faults: list[LinkFault] = []
+        self._combine()
+
+    def put(self, fault: LinkFault) -> None:
+        """Beside what happens already; of one kind the last one counts."""
+        self._faults.append(fault)
+        self._combine()
+
+    def clear(self, is_over: Callable[[LinkFault], bool]) -> None:
+        """Have those end that are over."""
+        self._faults = [fault for fault in self._faults if not is_over(fault)]
+        self._combine()
+
+    def _combine(self) -> None:
+        self.is_resetting = False
         self.delay = Delay(0.0)
         self.slice: Slice | None = None
         self.throttle: Throttle | None = None
-        self.passed_bytes = 0
         self.frames: dict[type[FrameFault], FrameFault] = {}
-        self.mishaps: Counter[type[FrameFault]] = Counter()
-
-    def put(self, fault: LinkFault) -> None:
-        match fault:
-            case Cut():
-                self.is_open.clear()
-            case Delay():
-                self.delay = fault
-            case Slice():
-                self.slice = fault
-            case Throttle():
-                self.throttle = fault
-            case Reset():
-                pass  # it has no direction: see the proxy
-            case _:
-                self.frames[type(fault)] = fault
-
-    def clear(self, kinds: tuple[type[LinkFault], ...]) -> None:
-        if Cut in kinds:
-            self.is_open.set()
-        if Delay in kinds:
-            self.delay = Delay(0.0)
-        if Slice in kinds:
-            self.slice = None
-        if Throttle in kinds:
-            self.throttle = None
-        for kind in kinds:
-            self.frames.pop(kind, None)  # type: ignore[arg-type]
+        is_cut = False
+        for fault in self._faults:
+            match fault:
+                case Cut():
+                    is_cut = True
+                case Delay():
+                    self.delay = fault
+                case Slice():
+                    self.slice = fault
+                case Throttle():
+                    self.throttle = fault
+                case Reset():
+                    self.is_resetting = True
+                case _:
+                    self.frames[type(fault)] = fault
+        (self.is_open.clear if is_cut else self.is_open.set)()
 
     def piece_bytes(self) -> int:
         """How much may be written at once."""

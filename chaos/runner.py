@@ -196,7 +196,7 @@ class Run:
 
     async def _heal(self) -> float:
         """Undo everything, whatever else wants to happen; when that was."""
-        healing = asyncio.create_task(asyncio.to_thread(self._nemesis.heal))
+        healing = asyncio.create_task(asyncio.to_thread(self._nemesis.finish))
         while not healing.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({healing})

@@ -14,10 +14,13 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.markup import escape
 
+from regrow.chaos.console import PatientConsole
 from regrow.chaos.dossier import Dossier
 from regrow.chaos.evidence import Findings, Verdict
 from regrow.chaos.experiment import Experiment, Step
+from regrow.chaos.interruptions import Interruptions
 from regrow.chaos.progress import Word
+from regrow.chaos.run_commands import again
 from regrow.chaos.schedule import spelled_out
 from regrow.chaos.shrinking import Shrinking
 from regrow.runtime.errors import ConfigError, RegrowError
@@ -35,7 +38,7 @@ class NothingBroken(RegrowError):
 
 def register(chaos: App) -> None:
     """Add the command."""
-    chaos.command(shrink)
+    chaos.command(shrink, config=[])  # nothing of the environment, as run
 
 
 def shrink(
@@ -44,7 +47,7 @@ def shrink(
     *,
     tries: Annotated[int, Parameter(validator=Number(gte=1))] = 2,
     out: Path | None = None,
-    url: str = "",
+    url: Annotated[str, Parameter(show_default=False)] = "",
 ) -> int:
     """Find the fewest faults of an invalid run that still break one of the same invariants, by running it again with some of them.
 
@@ -62,10 +65,11 @@ def shrink(
     url
         gateway of a running tree that allows chaos; without it a tree is started for each try
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = PatientConsole(highlight=False, soft_wrap=True)
     try:
-        bench = Bench(Dossier((run.parent if run.is_file() else run).absolute()), tries, out, url, console)
-        return bench.shrink()
+        with Interruptions():
+            bench = Bench(Dossier((run.parent if run.is_file() else run).absolute()), tries, out, url, console)
+            return bench.shrink()
     except KeyboardInterrupt:
         why = "interrupted; everything was undone"
     except RegrowError as error:
@@ -96,7 +100,7 @@ class Bench:
         try:
             smallest(steps, self.is_failing, self._keep)
         finally:
-            self._say(f"regrow chaos run {escape(str(self._out / FILE))}")
+            self._say(escape(again(str(self._out / FILE), self._experiment.seed, self._url)))
         return SHRUNK
 
     def is_failing(self, steps: Steps) -> bool:
@@ -117,7 +121,14 @@ class Bench:
         place = self._out / f"run-{self._runs:03}"
         file = place.with_suffix(".yaml")
         _write(file, experiment)
-        trial = perform(experiment, place, _quiet, command=f"regrow chaos run {file}", url=self._url, has_twin=False)
+        trial = perform(
+            experiment,
+            place,
+            _quiet,
+            command=again(str(file), experiment.seed, self._url),
+            url=self._url,
+            has_twin=False,
+        )
         if trial.is_interrupted:
             raise KeyboardInterrupt
         return trial.findings

@@ -11,7 +11,7 @@ Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 
 def register(chaos: App) -> None:
     """Add this command."""
-    chaos.command(simulate)
+    chaos.command(simulate, config=[])  # nothing of the environment: a seed is always the same run
 
 
 def simulate(

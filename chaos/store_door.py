@@ -9,6 +9,7 @@ import redis
 from regrow.runtime.errors import RegrowError
 
 ANSWER_S: Final = 2.0  # for one answer
+SLICE_S: Final = 0.25  # of a pause of all
 EXCHANGE: Final = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
@@ -35,11 +36,31 @@ class StoreDoor:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Its connections, too."""
         self._client.close()
 
-    def pause(self, for_s: float, *, is_all: bool) -> None:
-        """Answer nothing that writes, or nothing at all, for so long."""
-        self._do(lambda: self._client.client_pause(int(for_s * 1000), all=is_all))
+    def pause_writes(self, for_s: float) -> None:
+        """Answer nothing that writes for so long."""
+        self._do(lambda: self._client.client_pause(int(for_s * 1000), all=False))
+
+    def pause_all(self, for_s: float) -> None:
+        """Answer nothing at all for so long, or until ``SLICE_S`` after this door is closed, by whatever ends its process.
+
+        A pause of all cannot be ended from outside. So it is one in slices, all of which are on their way at once: the next is read
+        as soon as one is over, before anybody else is heard, and the rest is forgotten with the connection.
+        """
+        slices = [SLICE_S] * int(for_s // SLICE_S) + [for_s % SLICE_S]
+        pauses = [("CLIENT PAUSE", round(1000 * one), "ALL") for one in slices if round(1000 * one)]
+
+        def send() -> None:
+            connection: Any = self._client.connection_pool.get_connection()
+            connection.send_packed_command(connection.pack_commands(pauses))
+            connection.read_response()  # of the first
+
+        self._do(send)
 
     def unpause(self) -> None:
         """Go on."""

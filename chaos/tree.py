@@ -6,6 +6,7 @@ from typing import TypeVar
 import msgspec
 import urllib3
 
+from regrow.chaos.lineage import lives, start_time
 from regrow.runtime.errors import RegrowError
 from regrow.runtime.tree import TreeNode
 
@@ -36,6 +37,24 @@ class TreeUnreadable(RegrowError):
     """The gateway did not answer with a tree."""
 
     code = "tree_unreadable"
+
+
+class TreeGone(TreeUnreadable):
+    """It has ended, whoever may answer in its place."""
+
+    code = "tree_gone"
+
+
+def only(read: ReadTree, gateway: str, root_pid: int) -> ReadTree:
+    """The same function for the tree with this root, as it runs now: never for one that takes its place.  Raises NoVictim."""
+    started_at = start_time(root_pid)
+
+    def read_it() -> TreeNode:
+        if not lives(root_pid, started_at):
+            raise TreeGone(f"the tree at {gateway} has ended: its root, process {root_pid}, is gone")
+        return read()
+
+    return read_it
 
 
 def http_tree(gateway: str) -> ReadTree:

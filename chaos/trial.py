@@ -4,15 +4,13 @@ Whatever happens in between, nothing is left stopped, cut or filled, and no proc
 """
 
 import asyncio
-import signal
 import threading
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, Self
+from typing import Final
 
 import msgspec
 
@@ -21,6 +19,7 @@ from regrow.chaos.dossier import Dossier
 from regrow.chaos.evidence import Evidence, Findings, Verdict
 from regrow.chaos.experiment import Experiment, Hypothesis, Plan, StopWhen
 from regrow.chaos.herald import Herald
+from regrow.chaos.interruptions import Interruptions
 from regrow.chaos.nemesis import Nemesis
 from regrow.chaos.progress import Entered, Observer, Phase, Undone, Word
 from regrow.chaos.report import compose
@@ -58,7 +57,6 @@ class Trial(msgspec.Struct, frozen=True):
         return Code.ABORTED if self.evidence.stopped_because else CODES[self.findings.verdict]
 
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED: Final = "interrupted"
 CODES: Final = {Verdict.VALID: Code.VALID, Verdict.INVALID: Code.INVALID, Verdict.UNKNOWN: Code.UNKNOWN}
 
@@ -117,17 +115,19 @@ class _Act:
     observer: Observer
 
 
-def _run(act: _Act, url: str, meant: Plan, interruptions: "Interruptions") -> Evidence:
+def _run(act: _Act, url: str, meant: Plan, interruptions: Interruptions) -> Evidence:
     """On a stage of its own. ``meant``: faults that this stage must be able to have, even if they are not done yet."""
-    act.observer(Entered(Phase.START, time.monotonic()))
-    with _stage(act, url) as stage:
+    if not url:
+        act.observer(Entered(Phase.START, time.monotonic()))
+    with interruptions.tidied(_stage(act, url)) as stage:
         with Herald(stage.scene.gateway) as herald, _nemesis(act := _told(act, herald), stage) as nemesis:
             for step in meant.steps:
                 nemesis.check(step)
             interruptions.check()
-            evidence = asyncio.run(_play(act, stage, nemesis))
+            evidence = asyncio.run(_play(act, stage, nemesis, interruptions))
         act.dossier.keep(evidence)
-        act.observer(Entered(Phase.STOP, time.monotonic()))
+        if not url:
+            act.observer(Entered(Phase.STOP, time.monotonic()))
         evidence = _stopped(evidence, stage)
     act.dossier.keep(evidence)
     return evidence
@@ -151,19 +151,12 @@ def _nemesis(act: _Act, stage: Stage) -> Nemesis:
     )
 
 
-async def _play(act: _Act, stage: Stage, nemesis: Nemesis) -> Evidence:
+async def _play(act: _Act, stage: Stage, nemesis: Nemesis, interruptions: Interruptions) -> Evidence:
     """A signal ends the run early, and in order."""
     run = Run(act.experiment, act.planned, stage, nemesis, act.dossier, act.observer)
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        loop.add_signal_handler(number, run.stop, f"{INTERRUPTED} by {number.name}")
-    try:
+    with interruptions.told(lambda name: loop.call_soon_threadsafe(run.stop, f"{INTERRUPTED} by {name}")):
         return await run.play()
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, before[number])
 
 
 def _stopped(evidence: Evidence, stage: Stage) -> Evidence:
@@ -173,36 +166,6 @@ def _stopped(evidence: Evidence, stage: Stage) -> Evidence:
     except KeyboardInterrupt:
         why = evidence.stopped_because or f"{INTERRUPTED} while the tree was stopped"
         return msgspec.structs.replace(evidence, stopped_because=why)
-
-
-class Interruptions:
-    """Ctrl-C and SIGTERM outside of runs, for the time of a block: the first raises KeyboardInterrupt, and is remembered.
-
-    Those that follow are nothing: they would break off what undoes everything on the way out. What is raised while Python
-    forks a process is swallowed by its hooks: ``check`` raises it again.
-    """
-
-    def __init__(self) -> None:
-        self._has_come = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._come) for number in SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def check(self) -> None:
-        """Raises KeyboardInterrupt if there was one."""
-        if self._has_come:
-            raise KeyboardInterrupt
-
-    def _come(self, _number: int, _frame: FrameType | None) -> None:
-        if not self._has_come:
-            self._has_come = True
-            raise KeyboardInterrupt
 
 
 def _one_at_a_time(observer: Observer) -> Observer:

@@ -6,6 +6,7 @@ Nothing here is loaded that is not needed at once: the guardian is to be there q
 
 import resource
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from regrow.chaos.lineage import NoVictim, held, send
 from regrow.runtime.errors import RegrowError
 
 STORE_WITHIN_S: Final = 5.0  # for a store that is just starting again
+LIMITS: Final = {resource.RLIMIT_NOFILE: "limit of descriptors", resource.RLIMIT_FSIZE: "limit of file size"}
 RETRY_S: Final = 0.1  # between looks
 
 
@@ -53,7 +55,8 @@ class Unlimit(msgspec.Struct, frozen=True, tag="unlimit"):
                 resource.prlimit(self.pid, self.resource, (self.soft, self.hard))
         except (NoVictim, ProcessLookupError):
             return f"process {self.pid} has ended"
-        return f"process {self.pid} has its limit {self.resource} of {self.soft} again"
+        most = "unlimited" if self.soft == resource.RLIM_INFINITY else self.soft
+        return f"process {self.pid} has its {LIMITS.get(self.resource, 'limit')} again: {most}"
 
 
 class EndHelper(msgspec.Struct, frozen=True, tag="end_helper"):
@@ -82,7 +85,7 @@ class StoreUnpause(msgspec.Struct, frozen=True, tag="store_unpause"):
                 door.unpause()
             return "the store goes on"
 
-        return _at_the_store(self.url, unpause)
+        return _ended(self.url) or _at_the_store(unpause)
 
 
 class StoreSetting(msgspec.Struct, frozen=True, tag="store_setting"):
@@ -101,7 +104,7 @@ class StoreSetting(msgspec.Struct, frozen=True, tag="store_setting"):
                 door.set(self.name, self.value)
             return f"the store has {self.name} {self.value} again"
 
-        return _at_the_store(self.url, put_back)
+        return _ended(self.url) or _at_the_store(put_back)
 
 
 class StoreField(msgspec.Struct, frozen=True, tag="store_field"):
@@ -122,7 +125,12 @@ class StoreField(msgspec.Struct, frozen=True, tag="store_field"):
                 is_restored = door.exchange(self.key, self.field, self.damaged, self.whole)
             return f"{self.key} {'is whole again' if is_restored else 'has another story by now'}"
 
-        return _at_the_store(self.url, restore)
+        try:
+            return _at_the_store(restore)
+        except RegrowError:
+            if ended := _ended(self.url):
+                return f"{ended}; {self.key} lies in its files as it was damaged"
+            raise
 
 
 class RemoveFile(msgspec.Struct, frozen=True, tag="remove_file"):
@@ -171,8 +179,23 @@ def _to(pid: int, started_at: int, number: signal.Signals, word: str) -> str:
     return f"process {pid} {word}"
 
 
-def _at_the_store(url: str, act: Callable[[], str]) -> str:
-    """Again and again for a while: it may be starting. One whose socket is gone has ended, and what was set ended with it."""
+def _ended(url: str) -> str:
+    """Says so when nobody listens at a store's socket: it has ended, and what was set there ended with it."""
+    if not url.startswith("unix://"):
+        return ""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(STORE_WITHIN_S)
+        try:
+            probe.connect(url.removeprefix("unix://"))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return "the store has ended"
+        except OSError:
+            return ""  # it is there, and busy
+    return ""
+
+
+def _at_the_store(act: Callable[[], str]) -> str:
+    """Again and again for a while: it may be busy."""
     from regrow.chaos.store_door import StoreShut
 
     deadline = time.monotonic() + STORE_WITHIN_S
@@ -180,8 +203,6 @@ def _at_the_store(url: str, act: Callable[[], str]) -> str:
         try:
             return act()
         except StoreShut:
-            if url.startswith("unix://") and not Path(url.removeprefix("unix://")).exists():
-                return "the store has ended"
             if time.monotonic() > deadline:
                 raise
         time.sleep(RETRY_S)

@@ -70,6 +70,8 @@ def _action(action: Action, fault: type[msgspec.Struct]) -> dict[str, Any]:
     found = _plain(msgspec.structs.replace(action, options={}))
     if "jitter_s" in fault.__struct_fields__ and "jitter" in found:
         found["every_jitter"] = found.pop("jitter")
+    if action.every_s is not None:
+        found["count"] = action.count
     return {**found, **_table(action.options)}
 
 

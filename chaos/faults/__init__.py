@@ -1,5 +1,6 @@
 """Faults: one file each, with its undo.  ``FAULTS`` has them by name; docs/chaos-faults.md is their catalogue, and says how to add one."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
@@ -78,6 +79,15 @@ AnyFault = (
 
 FAULTS: Final[dict[str, type[Fault]]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyFault)}
 
+MISSING: Final = re.compile("Object missing required field `(.*)`")
+BOUNDS: Final = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}
+WORDS: Final[dict[type, str]] = {
+    msgspec.inspect.IntType: "a whole number",
+    msgspec.inspect.FloatType: "a number",
+    msgspec.inspect.BoolType: "true or false",
+    msgspec.inspect.StrType: "text",
+}
+
 
 def parse(name: str, options: Mapping[str, Any]) -> Fault:
     """The fault of that name with those options.  Raises ConfigError that names the key and the fix."""
@@ -95,13 +105,21 @@ def _explained(error: str, kind: type[Fault]) -> str:
     problem, _, place = error.partition(" - at `$.")
     key = place.rstrip("`")
     known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    said = f"{problem[:1].lower()}{problem[1:]}"
     if key not in known:
-        return f"{said} (options: {', '.join(known) or 'none'})"
+        if missing := MISSING.match(problem):
+            return f"it needs {missing[1]!r} (options: {', '.join(known)})"
+        return f"{problem[:1].lower()}{problem[1:]} (options: {', '.join(known) or 'none'})"
     match msgspec.inspect.type_info(known[key].type):
         case msgspec.inspect.EnumType(cls):
-            return f"{key}: {said}; use one of {', '.join(str(one.value) for one in cls)}"
+            wanted = f"one of {', '.join(str(one.value) for one in cls)}"
         case msgspec.inspect.LiteralType(values):
-            return f"{key}: {said}; use one of {', '.join(map(str, values))}"
-        case _:
-            return f"{key}: {said}"
+            wanted = f"one of {', '.join(map(str, values))}"
+        case other:
+            wanted = _wanted(other)
+    return f"{key}: {wanted} is wanted here"
+
+
+def _wanted(kind: msgspec.inspect.Type) -> str:
+    """A type with its bounds, in words."""
+    bounds = [f"{word} {most:g}" for name, word in BOUNDS.items() if (most := getattr(kind, name, None)) is not None]
+    return " ".join([WORDS.get(type(kind), "something else"), *bounds])

@@ -27,6 +27,6 @@ class OnLink(Fault, frozen=True, kw_only=True):
     def put(self, blow: Blow, fault: LinkFault, way: Direction = "both", *, to_half: bool = False) -> str:
         """Have the proxy do it until it is undone."""
         proxy: Proxy = blow.scene.proxy(self.link)
-        blow.heal.append(partial(proxy.heal, type(fault)))
+        blow.heal.append(partial(proxy.heal_one, fault))
         proxy.apply(fault, WAYS[way], to_half=to_half)
         return f"{self.link}, {way}"

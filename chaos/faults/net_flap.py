@@ -17,7 +17,8 @@ class NetFlap(OnLink, frozen=True, kw_only=True, tag="net.flap"):
     def strike(self, blow: Blow) -> str:
         """Down first."""
         proxy = blow.scene.proxy(self.link)
-        rhythm = Rhythm(partial(proxy.apply, Cut()), self.down_s, partial(proxy.heal, Cut), self.up_s)
-        blow.heal.extend((partial(proxy.heal, Cut), rhythm.close))  # the last one first
+        cut = Cut()
+        rhythm = Rhythm(partial(proxy.apply, cut), self.down_s, partial(proxy.heal_one, cut), self.up_s)
+        blow.heal.extend((partial(proxy.heal_one, cut), rhythm.close))  # the last one first
         rhythm.start()
         return f"{self.link}: down {self.down_s:g} s, up {self.up_s:g} s"

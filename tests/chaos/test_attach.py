@@ -1,6 +1,7 @@
 """``regrow chaos run --url``: a running tree that allows it; and own trees, which have nothing of what is set for others."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,19 @@ from typing import Any
 import pytest
 
 from regrow.chaos.experiment import Configuration
+from regrow.chaos.fault import Role
 from regrow.chaos.history import TaskMove
-from regrow.chaos.permission import permission
+from regrow.chaos.permission import local, permission
 from regrow.chaos.proxy import Proxy
 from regrow.chaos.stage import own
-from support.chaos import run
+from regrow.chaos.tree import TreeGone, only
+from regrow.runtime.errors import ConfigError
+from regrow.runtime.spec import ChildState
+from regrow.runtime.tree import TreeNode
+from support.chaos import ChaosRun, run
 from support.cluster import Cluster, running
+from support.command import regrow
+from support.waiting import wait_until
 
 SMALL = """
 version: 1
@@ -33,6 +41,15 @@ method:
   - {fault: net.cut, link: dispatcher-store, at: 1s, for: 1s}
 """
 
+LONG = """
+version: 1
+title: It ends before its time
+workload: {rate: 10, duration: 60s}
+method:
+  - {fault: kill, target: {role: worker}, at: 1s, every: 700ms, count: 80, background: true}
+settle: 2s
+"""
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
@@ -46,6 +63,8 @@ def test_a_tree_that_allows_it_is_hit_told_of_it_and_left_whole(tmp_path: Path, 
     ended = run(tmp_path, SMALL, "--no-baseline", "--url", cluster.url)
 
     assert ended.code() == 0, ended.text
+    assert "a tree comes up" not in ended.text
+    assert "the tree is stopped" not in ended.text
     assert cluster.shape() == before
     evidence = ended.dossier.evidence()
     strikes = sorted(evidence.strikes, key=lambda strike: strike.step)
@@ -105,3 +124,43 @@ def faults_told(cluster: Cluster, count: int) -> list[dict[str, Any]]:
                 if len(found) == count:
                     break
     return found
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "foo", "https://127.0.0.1:8000", "http://127.0.0.1:99999", "http://[::1"]
+)
+def test_what_is_no_url_of_a_gateway_is_said_so(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"is no gateway of this machine: say its URL, as http://127\.0\.0\.1:8000"):
+        local(url)
+
+
+def test_a_tree_that_ends_meanwhile_ends_the_run(tmp_path: Path) -> None:
+    with (
+        running(tmp_path / "tree", "--workers", "2", "--slots", "1", "--allow-chaos") as tree,
+        ChaosRun(tmp_path, LONG, "--no-baseline", "--url", tree.url) as begun,
+    ):
+        wait_until(lambda: "kill root" in begun.text, 60, "a worker was killed")
+        url = tree.url
+        tree.process.terminate()
+        tree.process.wait()
+
+        assert begun.code() == 3
+    assert f"the tree at {url} has ended" in begun.text
+
+
+def test_a_tree_that_takes_the_place_of_one_that_allowed_it_is_not_touched() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        node = TreeNode("root", "root", Role.ROOT, process.pid, ChildState.RUNNING, 1, 0)
+        read = only(lambda: node, "http://127.0.0.1:8000", process.pid)
+        assert read() is node
+        process.kill()
+
+    with pytest.raises(TreeGone, match="has ended: its root"):
+        read()  # though somebody would answer
+
+
+def test_what_the_environment_names_is_not_broken_for_that(cluster: Cluster) -> None:
+    ended = regrow("chaos", "run", "smoke", "--help", REGROW_URL=cluster.url)
+
+    assert "--url" in ended.stdout
+    assert "REGROW_URL" not in ended.stdout

@@ -228,7 +228,7 @@ def test_a_paused_store_answers_when_the_pause_is_over(
     tree: OwnTree, cluster: Cluster, nemesis: Nemesis, what: str
 ) -> None:
     function = register(cluster, double)
-    hit(nemesis, step("store.pause", what=what, longest_s=1.0 if what == "all" else 60.0))
+    hit(nemesis, step("store.pause", what=what, longest_s=60))
 
     with ThreadPoolExecutor(1) as pool:
         answer: Future[str] = pool.submit(cluster.submit, function, 21)

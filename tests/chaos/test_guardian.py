@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import psutil
 import pytest
 
 from regrow.chaos import journal as journals
+from regrow.chaos import undo as undos
+from regrow.chaos.evidence import Strike
 from regrow.chaos.experiment import Step, Target
 from regrow.chaos.fault import Role
 from regrow.chaos.faults.base import Blow
@@ -24,7 +27,17 @@ from regrow.chaos.lineage import start_time
 from regrow.chaos.nemesis import Nemesis
 from regrow.chaos.scene import Scene
 from regrow.chaos.store_door import StoreDoor, StoreShut
-from regrow.chaos.undo import Continue, EndHelper, HealLink, RemoveFile, StoreSetting, Undo, UndoFailed, Unlimit
+from regrow.chaos.undo import (
+    Continue,
+    EndHelper,
+    HealLink,
+    RemoveFile,
+    StoreSetting,
+    StoreUnpause,
+    Undo,
+    UndoFailed,
+    Unlimit,
+)
 from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
 from support.own_tree import OwnTree, own_tree, step
@@ -248,6 +261,19 @@ def test_the_undo_is_on_disk_and_held_before_the_fault_is_made(tmp_path: Path, m
             assert nemesis.outstanding == 0
 
 
+def test_when_all_is_over_a_strike_that_comes_late_is_none(tmp_path: Path) -> None:
+    with sleeper() as process:
+        node = TreeNode("root", "root", Role.ROOT, process.pid, ChildState.RUNNING, 1, 0)
+        with Nemesis(Scene("http://127.0.0.1:1", lambda: node, list), tmp_path / "journal") as nemesis:
+            assert nemesis.finish() == []
+
+            (strike,) = nemesis.strike(step("stop", ROOT))
+
+            assert strike.applied_at is None
+            assert strike.detail == "the run was over before it was done"
+            assert _status(process.pid) != "stopped"
+
+
 # -- a guardian alone
 
 
@@ -310,14 +336,39 @@ def test_what_cannot_be_undone_is_told_and_the_rest_is_done(tmp_path: Path) -> N
     assert note.text.startswith("intent 1 could not be undone: RemoveFile: ")
 
 
+def test_a_late_answer_of_the_guardian_is_not_taken_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regrow.chaos.guardian.ANSWER_S", 0.1)
+    with sleeper(is_stopped=True) as process, Guardian() as guardian:
+        one = Continue(process.pid, start_time(process.pid))
+        os.kill(guardian.pid, signal.SIGSTOP)
+        with pytest.raises(GuardianLost):
+            guardian.hold(1, [one])
+        os.kill(guardian.pid, signal.SIGCONT)  # and it says that it holds them
+        monkeypatch.setattr("regrow.chaos.guardian.ANSWER_S", WITHIN_S)
+
+        with pytest.raises(GuardianLost):
+            guardian.undo(1)
+
+
 # -- undos
+
+
+def test_a_store_that_was_killed_leaves_its_socket_and_needs_no_undoing(tmp_path: Path) -> None:
+    url = f"unix://{tmp_path}/store.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "store.sock"))  # closed, it lies there as after SIGKILL
+
+    assert undos.run([StoreSetting(url, "maxmemory", "0"), StoreUnpause(url, 0.0)]) == (
+        ("the store has ended",) * 2,
+        (),
+    )
 
 
 @pytest.mark.parametrize(
     ("make", "says"),
     [
         (lambda pid: Continue(pid, start_time(pid)), "process {pid} goes on"),
-        (lambda pid: Unlimit(pid, start_time(pid), 7, 64, 64), "process {pid} has its limit 7 of 64 again"),
+        (lambda pid: Unlimit(pid, start_time(pid), 7, 64, 64), "process {pid} has its limit of descriptors again: 64"),
         (lambda _: RemoveFile("/none/clock"), "clock is not there"),
         (lambda _: StoreSetting("unix:///none/socket", "maxmemory", "0"), "the store has ended"),
         (lambda _: HealLink("client-gateway"), "the link client-gateway is whole"),
@@ -361,6 +412,65 @@ def test_the_last_fault_is_undone_first_and_a_kill_not_at_all() -> None:
 
     assert journals.outstanding([kill, *stops]) == [stops[1], stops[0]]
     assert journals.outstanding([kill, *stops, journals.Undone(3, "nemesis", (), 0.0)]) == [stops[0]]
+
+
+def journal_of(tmp_path: Path, *records: journals.Record) -> Path:
+    with journals.Journal(tmp_path / "journal.jsonl") as journal:
+        for record in records:
+            journal.write(record)
+    return journal.path
+
+
+def said_by_undo(*words: str | Path) -> tuple[int, str]:
+    command = [sys.executable, "-m", "regrow.runtime.cli", "chaos", "undo", *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def test_a_damaged_journal_heals_what_can_be_read_and_says_what_cannot(tmp_path: Path) -> None:
+    made = Strike(1, "stop", {}, 0.0, applied_at=1.0)
+    with sleeper(is_stopped=True) as process:
+        intents = [
+            journals.Intent(number, 1, "stop", {}, None, (Continue(process.pid, start_time(process.pid)),), 0.0)
+            for number in (1, 2)
+        ]
+        path = journal_of(tmp_path, *intents, journals.Applied(1, made), journals.Applied(2, made))
+        path.write_bytes(path.read_bytes().replace(b'"stop"', b"\x00stop\xff", 1))
+
+        code, said = said_by_undo(path)
+
+        assert _status(process.pid) != "stopped"
+    assert code == 1
+    assert f"line 1 of {path} is damaged and was passed over\n" in said
+    assert "stop was done, and how it is undone cannot be read\n" in said
+    assert f"stop: process {process.pid} goes on\n" in said
+
+
+def test_a_link_is_not_said_to_be_whole_while_its_run_goes_on(tmp_path: Path) -> None:
+    with sleeper() as process:
+        header = journals.Header("", 0, "", 1, 1, process.pid, 0.0, 0.0, start_time(process.pid))
+        path = journal_of(tmp_path, header, journals.Intent(1, 1, "net.cut", {}, None, (HealLink("a-b"),), 0.0))
+
+        assert said_by_undo(path) == (
+            1,
+            f"net.cut: the run that has its proxy goes on: end process {process.pid}, with Ctrl-C\n",
+        )
+    assert said_by_undo(path) == (0, "net.cut: the link a-b is whole: its proxy was healed, or has ended\n")
+
+
+def test_undo_removes_the_directory_of_a_killed_run_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (empty := tmp_path / "empty.jsonl").touch()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with sleeper() as process:
+        for name, started_at in (("regrow-chaos-killed", 1), ("regrow-chaos-running", start_time(process.pid))):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "owner").write_text(f"{process.pid} {started_at}")
+
+        assert said_by_undo(empty) == (0, "nothing is left to undo\n")
+
+    assert [path.name for path in tmp_path.glob("regrow-chaos-*")] == ["regrow-chaos-running"]
 
 
 def test_a_journal_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The proxy's faults, each against a plain echo server: what passes, when, and that undoing them loses nothing."""
 
+import select
 import socket
 import socketserver
 import threading
@@ -344,6 +345,26 @@ def test_faults_of_different_kinds_add_up_and_are_undone_one_by_one(proxy: Proxy
         sent_at = time.monotonic()
         assert says(connection, b"0123456789")
         assert 0.2 - EARLY_S <= time.monotonic() - sent_at < 1.1, "the pauses are over"
+
+
+def test_of_two_faults_of_one_kind_the_other_goes_on_when_one_is_undone(server: EchoServer, proxy: Proxy) -> None:
+    first, second = Cut(), Cut()
+    short, long = Delay(0.1), Delay(0.3)
+    with client(proxy) as connection:
+        for fault in (first, second, short, long):
+            proxy.apply(fault)
+        proxy.heal_one(first)
+        proxy.heal_one(first)
+        connection.sendall(b"kept back")
+        assert not select.select([connection], [], [], 0.2)[0]
+
+        proxy.heal_one(second)
+        assert connection.recv(100) == b"kept back"
+
+        proxy.heal_one(long)
+        sent_at = time.monotonic()
+        assert says(connection, b"in a while")
+        assert 0.2 - EARLY_S <= time.monotonic() - sent_at < 0.6
 
 
 def test_it_takes_no_processor_time_while_nothing_moves(proxy: Proxy) -> None:

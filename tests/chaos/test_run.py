@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,8 @@ import pytest
 from regrow.chaos import journal
 from regrow.chaos.evidence import Verdict
 from regrow.chaos.history import TaskMove
+from regrow.chaos.interruptions import SIGNALS, Interruptions
 from regrow.chaos.report import Report, headline
-from regrow.chaos.trial import Interruptions
 from support.chaos import ChaosRun, broken, run
 from support.cluster import running
 from support.command import regrow
@@ -190,15 +194,16 @@ def test_where_the_steady_state_is_not_there_nothing_is_done(tmp_path: Path) -> 
     assert not [mark for mark in ended.dossier.marks() if mark.number > 0]  # the canary, and no workload
 
 
-def test_an_interrupted_run_leaves_nothing_stopped_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_run_leaves_nothing_stopped_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
     with ChaosRun(tmp_path, STOP, "--no-baseline") as begun:
         applied = wait_until(lambda: strikes(begun), 60, "the fault was made")
         pid = applied[0].victim.pid
 
-        begun.interrupt()
+        os.killpg(begun.process.pid, number)
 
         assert begun.code() == 3
-    assert "broken off: interrupted by SIGINT" in begun.text
+    assert f"broken off: interrupted by {number.name}" in begun.text
     evidence = begun.dossier.evidence()
     assert evidence.strikes[0].undone_at is not None
     assert evidence.ended < evidence.began + 40  # long before its time
@@ -219,6 +224,20 @@ def test_an_interruption_before_the_method_leaves_nothing(tmp_path: Path, moment
         assert not strikes(begun)
 
 
+def test_a_run_whose_reader_goes_away_goes_on_and_has_its_own_exit_code(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    (tmp_path / "experiment.yaml").write_text(NOT_READY)
+    words = [sys.executable, "-m", "regrow.runtime.cli", "chaos", "run", "experiment.yaml", "--no-baseline"]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE) as process:
+        os.close(reading)
+        os.close(writing)
+        said = process.communicate(timeout=100)[1].decode()
+
+    assert process.returncode == 3
+    assert "the steady state was not there" in said
+    assert "Traceback" not in said
+
+
 def test_whoever_interrupts_again_does_not_break_off_what_is_tidied_up() -> None:
     steps: list[str] = []
 
@@ -235,6 +254,45 @@ def test_whoever_interrupts_again_does_not_break_off_what_is_tidied_up() -> None
         interrupted()
 
     assert steps == ["first", "last"]
+
+
+def test_what_a_block_tidies_up_at_its_end_is_not_broken_off_by_the_first_interruption_either() -> None:
+    steps: list[str] = []
+
+    @contextmanager
+    def block() -> Iterator[None]:
+        yield
+        os.kill(os.getpid(), signal.SIGHUP)
+        steps.append("tidied up")
+
+    with Interruptions() as interruptions:
+        with interruptions.tidied(block()):
+            pass
+        steps.append("and on")
+        with pytest.raises(KeyboardInterrupt):
+            interruptions.check()
+
+    assert steps == ["tidied up", "and on"]
+
+
+def test_the_last_interruptions_stay_without_effect_so_that_the_exit_code_is_not_lost() -> None:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with Interruptions(is_last=True):
+            pass
+        assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_IGN}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_hang_up_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruptions():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_tree_that_does_not_allow_it_is_left_alone(tmp_path: Path) -> None:
@@ -279,7 +337,7 @@ def test_a_dry_run_prints_the_same_plan_each_time_and_does_nothing(tmp_path: Pat
 
     assert first.code() == 0
     assert first.text == second.text
-    assert "One worker dies, seed 5: 1 faults" in first.text
+    assert "One worker dies, seed 5: 1 fault\n" in first.text
     assert "2.000 s" in first.text
     assert not first.dossier.path.exists()
 

@@ -106,6 +106,6 @@ def test_check_tells_every_mistake_of_every_file_with_its_line_and_key(tmp_path:
     assert lines[1] == f"{file}:3: workload.rat: there is no key 'rat' here; did you mean rate?"
     assert lines[2].startswith(f"{file}:5: method[0].fault: 'kil' is none of ")
     assert lines[2].endswith("did you mean kill?")
-    assert lines[3].startswith(f"{file}:6: method[1]: net.bandwidth: object missing required field `rate` ")
+    assert lines[3].startswith(f"{file}:6: method[1]: net.bandwidth: it needs 'rate' ")
     assert lines[4].startswith("smok is no suite (smoke, ")
     assert lines[5].startswith("smoke: valid")

@@ -1,8 +1,11 @@
 """Experiments as they are written: what they mean, and what is said of mistakes."""
 
+from typing import ClassVar
+
 import msgspec
 import pytest
 
+from regrow.chaos import suites
 from regrow.chaos.experiment import Action, Arrivals, Doing, Strategy, Target, Tolerance
 from regrow.chaos.fault import Role
 from regrow.chaos.reading import Mistakes, Vocabulary, read
@@ -12,9 +15,13 @@ from regrow.runtime.errors import ConfigError
 class Kill(msgspec.Struct, frozen=True):
     """No options."""
 
+    needs: ClassVar[frozenset[str]] = frozenset({"victim"})
+
 
 class Delay(msgspec.Struct, frozen=True):
     """Some options, one of which is called as one of the method's own keys."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"link"})
 
     link: str
     delay_s: float
@@ -162,6 +169,22 @@ def test_a_probe_of_chaos_toolkit_is_read_as_it_stands() -> None:
          "missing ), unterminated subpattern at position 0")),
         ("type: tree, path: /workers", "type: tree", "line 17: steady-state-hypothesis.probes[3]: a probe of type 'tree' needs 'path'"),
         ("fault: kill", "fault: kil", "line 19: method[0].fault: 'kil' is none of kill, net.delay; did you mean kill?"),
+        ("range: [0, 500]", "range: [500, 0]",
+         "line 14: steady-state-hypothesis.probes[0].tolerance: 'range' is a list of two numbers, least and most"),
+        ("target: body", "target: text",
+         "line 16: steady-state-hypothesis.probes[2]: a probe of type 'http' has no 'text': target status or latency_ms or body"),
+        ("{gateway}/readyz", "{gatway}/readyz",
+         ("line 15: steady-state-hypothesis.probes[1].url: {gatway} stands for nothing here: only {gateway} does, "
+         "as in {gateway}/readyz")),
+        ("name: ready", "name: canary",
+         "line 11: steady-state-hypothesis: two probes are called 'canary': each needs a name of its own"),
+        ("for: 10s", "for: 0s",
+         "line 20: method[1].for: 0 s is no time: say how long, or leave it out for as long as the run goes on"),
+        ("target: {role: dispatcher, pick: first, while: idle}, ", "",
+         "line 19: method[0]: kill is done to somebody: add 'target: {role: worker}'"),
+        ("link: worker-dispatcher, ", "link: worker-dispatcher, target: {role: worker}, ",
+         "line 20: method[1]: net.delay is not done to one process: leave out the target"),
+        (", count: 3", "", "line 19: method[0]: 'every' needs 'count': how many of them?"),
         ("every: 5s, ", "", "line 19: method[0]: 'count' needs 'every': how far apart are they?"),
         ("role: dispatcher", "role: boss",
          "line 19: method[0].target.role: 'boss' is none of root, supervisor, store, dispatcher, worker, slot, gateway"),
@@ -204,3 +227,12 @@ def test_what_is_no_experiment_at_all_is_said_so(source: str, said: str) -> None
     (found,) = mistakes(source)
 
     assert found.startswith(said)
+
+
+@pytest.mark.parametrize(("written", "offset_s"), [("-60s", -60.0), ("2m", 120.0), ("-0.5", -0.5)])
+def test_what_may_be_negative_may_be_written_so(written: str, offset_s: float) -> None:
+    source = f"version: 1\ntitle: It\nmethod: [{{fault: clock.offset, offset: {written}}}]"
+
+    (action,) = read(source, suites.WORDS).method
+
+    assert action.options == {"offset_s": offset_s}

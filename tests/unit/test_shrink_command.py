@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from regrow.chaos.evidence import Verdict
 from regrow.chaos.experiment import Step
+from regrow.chaos.run_commands import again
 from regrow.chaos.shrink_command import Steps, smallest, violated
 from support.runs import findings
 
@@ -47,3 +48,10 @@ def test_a_failure_that_never_comes_again_keeps_the_whole() -> None:
 def test_what_is_broken_is_what_was_judged_invalid() -> None:
     assert violated(findings(Verdict.INVALID)) == {"one_terminal"}
     assert violated(findings(Verdict.UNKNOWN)) == set()
+
+
+def test_the_command_that_does_a_run_again_names_the_tree_that_it_was_done_to() -> None:
+    assert again("my run.yaml", 7, "") == "regrow chaos run 'my run.yaml' --seed 7"
+    assert (
+        again("it.yaml", 7, "http://127.0.0.1:8000") == "regrow chaos run it.yaml --seed 7 --url http://127.0.0.1:8000"
+    )

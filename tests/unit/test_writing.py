@@ -32,7 +32,8 @@ steady-state-hypothesis:
     - {name: workers, type: tree, path: /workers, tolerance: {type: min, value: 3}}
 method:
   - {fault: kill, target: {name: worker-0, pick: all, while: idle}, every: 5s, jitter: 1s, count: 3, seed: 9}
-  - {fault: net.delay, link: worker-dispatcher, delay: 200ms, jitter: 50ms, every: 7s, every_jitter: 20ms, for: 10s, background: true}
+  - {fault: net.delay, link: worker-dispatcher, delay: 200ms, jitter: 50ms,
+     every: 7s, count: 1, every_jitter: 20ms, for: 10s, background: true}
 settle: 45s
 expect: {invariants: [no_lost, no_overlap: 3.5s], recovery: {detect_p99: 3.3s}, must_hit: {kill_while_running: 2}}
 stop_when: {gateway_down: 20s, faults_outstanding: 3}

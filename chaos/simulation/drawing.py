@@ -1,5 +1,7 @@
 """Core: a scenario as a pure function of a seed and of how large it is to be."""
 
+from typing import Final
+
 import msgspec
 
 from regrow.actors.wire import Mode
@@ -19,6 +21,7 @@ MIXES: tuple[dict[Kind, float], ...] = (
     {Kind.SHORT: 4, Kind.MEDIUM: 4, Kind.POISON: 0.5, Kind.FLAKY: 1, Kind.HANGS: 0.3, Kind.RAISES: 1, Kind.RETRIED: 1},
     {kind: 1.0 for kind in Kind if kind not in (Kind.POISON, Kind.HANGS, Kind.SLOW)},
 )
+ROUNDS_S: Final = (0.0002, 0.0002, 0.0002, 0.02)  # of a dispatcher: on a busy machine more comes in one
 RARE = frozenset({FaultKind.ROOT_KILL, FaultKind.ROOT_FREEZE, FaultKind.TREE_STOP, FaultKind.POOL_KILL})
 
 
@@ -52,7 +55,7 @@ def scenario(seed: int, size: Size = Size()) -> Scenario:  # noqa: B008 (a froze
         tasks=tasks,
         chaos_s=chaos_s,
         base_s=dice.choice((0.0002, 0.0002, 0.002, 0.02)),
-        round_s=max(0.0002, 25e-6 * workers),
+        round_s=max(Chance(f"pace {seed}").choice(ROUNDS_S), 25e-6 * workers),
         burst=burst,
         mix={str(kind): share for kind, share in mix.items()},
         cancelled=dice.choice((0.0, 0.05, 0.2)),

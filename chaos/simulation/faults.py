@@ -12,6 +12,7 @@ from regrow.chaos.simulation.process import KILLED, Process
 from regrow.chaos.simulation.scenario import FaultKind, Step
 from regrow.chaos.simulation.server import Line, Server
 from regrow.chaos.simulation.slot import SlotProcess
+from regrow.chaos.simulation.supervisor import SupervisorProcess
 from regrow.chaos.simulation.tree import Tree
 from regrow.chaos.simulation.worker import WorkerProcess
 
@@ -99,9 +100,10 @@ class Faults:
         else:
             slot.freeze(step.for_s)
 
-    def _freeze(self, process: Process, for_s: float, supervisor: Process | None) -> None:
+    def _freeze(self, process: Process, for_s: float, supervisor: SupervisorProcess | None) -> None:
+        """Of who has not been ready yet, the supervisor waits for the start, as long as its spec allows."""
         process.freeze(for_s)
-        if supervisor is not None and for_s > DETECTED_S:
+        if supervisor is not None and for_s > DETECTED_S and supervisor.has_seen_ready(process):
             self._clock.after(DETECTED_S, partial(self._check_detected, process, supervisor, process.frozen_at))
 
     def _check_detected(self, process: Process, supervisor: Process, frozen_at: float) -> None:

@@ -4,6 +4,7 @@ A round of a real process first hears that it was suspended, then reads what has
 (``runtime/loop.py``); so does this one when it goes on.
 """
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -29,6 +30,7 @@ class Process:
         self._frozen_until = 0.0
         self._late_mail: list[Callback] = []
         self._late_timers: list[tuple[float, Callback]] = []
+        self._turns: deque[Callback] = deque()
 
     def on_gap(self, gap_s: float) -> None:
         """It was suspended for about so long."""
@@ -50,7 +52,7 @@ class Process:
         if self.is_frozen:
             self._late_mail.append(callback)
         elif self.is_alive:
-            self.run(callback)
+            self._in_turn(callback)
 
     def freeze(self, for_s: float) -> None:
         """SIGSTOP, and SIGCONT so much later."""
@@ -78,7 +80,17 @@ class Process:
         if self.is_frozen:
             self._late_timers.append((due, callback))
         elif self.is_alive:
-            self.run(callback)
+            self._in_turn(callback)
+
+    def _in_turn(self, callback: Callback) -> None:
+        """What comes while it is at something waits until that is done: nothing interrupts a round."""
+        self._turns.append(callback)
+        if len(self._turns) > 1:
+            return
+        while self._turns:
+            if self.is_alive:
+                self.run(self._turns[0])
+            self._turns.popleft()
 
     def _thaw(self) -> None:
         if not self.is_frozen or self.clock.now < self._frozen_until:
@@ -87,7 +99,6 @@ class Process:
         mail, self._late_mail = self._late_mail, []
         timers, self._late_timers = self._late_timers, []
         if timers and self.clock.now - timers[0][0] > GAP_S:
-            self.run(partial(self.on_gap, self.clock.now - timers[0][0]))
+            self._in_turn(partial(self.on_gap, self.clock.now - timers[0][0]))
         for callback in (*mail, *(callback for _, callback in timers)):
-            if self.is_alive:
-                self.run(callback)
+            self._in_turn(callback)

@@ -57,6 +57,11 @@ class SupervisorProcess(Process):
         self._feed(stimuli.Begin())
         self._beat()
 
+    def has_seen_ready(self, process: Process) -> bool:
+        """Whether it is a child that has told of its readiness."""
+        running = {view.id for view in self.core.children() if view.state is ChildState.RUNNING}
+        return any(life.process is process and child in running for child, life in self.lives.items())
+
     def on_gap(self, gap_s: float) -> None:  # noqa: ARG002
         self._liveness.excuse(self.clock.now)
         self._quiet_until = self.clock.now + SETTLE_S

@@ -30,7 +30,7 @@ class Strike(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One look at a probe.  ``value`` None: no answer."""
+    """One look at a probe, that began ``at`` and took ``took_s`` seconds.  ``value`` None: no answer."""
 
     at: float
     probe: str
@@ -38,6 +38,7 @@ class Sample(msgspec.Struct, frozen=True):
     is_tolerable: bool
     value: float | str | None = None
     problem: str = ""
+    took_s: float = 0.0
 
 
 class Census(msgspec.Struct, frozen=True):

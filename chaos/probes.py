@@ -70,7 +70,8 @@ class Probes:
         except (NoAnswer, TreeUnreadable, aiohttp.ClientError, OSError) as error:
             problem = f"{type(error).__name__}: {error}" if str(error) else f"no answer within {probe.timeout_s:g} s"
         shown = value if value is None or isinstance(value, int | float) else str(value)
-        sample = Sample(at, probe.name, stage, is_tolerable(probe.tolerance, value), shown, problem)
+        took_s = time.monotonic() - at
+        sample = Sample(at, probe.name, stage, is_tolerable(probe.tolerance, value), shown, problem, took_s)
         self._note(sample)
         return sample
 

@@ -157,17 +157,24 @@ def _canaries(docket: Docket) -> list[Sample]:
 
 
 def _service(strike: Strike, canaries: Sequence[Sample], until: float) -> float | None:
-    """Seconds until the first good canary after the last bad one; 0: none was bad.  None: nobody looked in time, or none was good again."""
+    """Seconds until the first good canary after the last bad one, which may have been under way at the strike; 0: none was bad.
+
+    None: nobody looked in time, or none was good again.
+    """
     at = strike.applied_at or 0.0
     first = bisect_left(canaries, at, key=lambda sample: sample.at)
     bad = [
         place
-        for place in range(first, len(canaries))
+        for place in range(bisect_left(canaries, at, key=_ended), len(canaries))
         if canaries[place].at <= until and not canaries[place].is_tolerable
     ]
     if not bad:
         return 0.0 if first < len(canaries) and canaries[first].at <= until else None
-    return next((it.at - at for it in canaries[bad[-1] + 1 :] if it.is_tolerable), None)
+    return next((max(0.0, it.at - at) for it in canaries[bad[-1] + 1 :] if it.is_tolerable), None)
+
+
+def _ended(sample: Sample) -> float:
+    return sample.at + sample.took_s
 
 
 def distribution(values: Iterable[float]) -> Distribution:

@@ -345,6 +345,22 @@ def test_service_is_restored_when_the_canary_is_good_for_good() -> None:
     assert [round(it, 3) for it in findings.distributions["kill/other/service"].values] == [3.6]
 
 
+def test_a_canary_that_the_fault_held_up_tells_of_it() -> None:
+    """The fault comes at 10.0."""
+    probe = Probe("canary", "task", Tolerance("max", 500))
+    samples = (
+        Sample(8.0, "canary", "during", is_tolerable=False, took_s=1.9),
+        Sample(9.9, "canary", "during", is_tolerable=False, took_s=3.2),
+        Sample(13.1, "canary", "during", is_tolerable=True),
+    )
+    evidence = story()
+    experiment = replace(evidence.experiment, hypothesis=Hypothesis((probe,)))
+
+    findings = check(replace(evidence, experiment=experiment, samples=samples))
+
+    assert [round(it, 3) for it in findings.distributions["kill/other/service"].values] == [3.1]
+
+
 def test_where_no_canary_went_after_a_fault_nothing_is_said_of_service() -> None:
     probe = Probe("canary", "task", Tolerance("max", 500))
     samples = (Sample(9.5, "canary", "before", is_tolerable=True), Sample(500.0, "canary", "after", is_tolerable=True))

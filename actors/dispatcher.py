@@ -239,7 +239,7 @@ class Dispatcher(Actor[DispatcherArguments, News]):
 
     def _pulse_for_ever(self) -> None:
         """Workers are told too, unasked: when their beats are delayed, the answers to those are late by twice as much."""
-        for seat in self._core.leases.seats:
+        for seat in self._core.leases.seats.unchanged():
             self._send(seat.hello.worker, wire.Reflect())
         if not self._is_pulsing:
             self._pulse()
@@ -248,7 +248,7 @@ class Dispatcher(Actor[DispatcherArguments, News]):
     def _pulse(self) -> None:
         self._is_pulsing, self._is_roster_new = True, False
         now, wall = self.context.now(), clock.wall()
-        seats = self._core.leases.seats
+        seats = self._core.leases.seats.unchanged()
         workers = [self._record(seat, wall - (now - seat.last_beat)) for seat in seats]
         arguments = self.arguments
         record = DispatcherRecord(

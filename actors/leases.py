@@ -183,7 +183,7 @@ class Leases:
 
     def where(self) -> Iterator[tuple[Key, str]]:
         """Each task of ours under its attempt, and its place."""
-        for seat in self.seats:
+        for seat in self.seats.unchanged():
             yield from (((lease.task_id, lease.attempt), seat.hello.worker) for lease in seat.leases.values())
         yield from (((held.task_id, held.attempt), "orphans") for held in self.orphans.values())
         yield from ((key, "ledger") for key in self.ledger)
@@ -194,10 +194,10 @@ class Leases:
 
     def check(self) -> None:
         """The invariants, for tests: each task in one place, costs in step."""
+        self.seats.check()
         places = [key for key, _ in self.where()]
         assert len(places) == len(set(places)), sorted(places)
-        self.seats.check()
-        for seat in self.seats:
+        for seat in self.seats.unchanged():
             assert seat.load_bytes == sum(lease.size_bytes for lease in seat.leases.values())
             assert abs(seat.load_s - sum(lease.cost_s for lease in seat.leases.values())) < 1e-6
 

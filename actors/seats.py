@@ -13,7 +13,7 @@ are offered than that.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -56,6 +56,10 @@ class Seats:
     def __iter__(self) -> Iterator[Seat]:
         self._touched.update(dict.fromkeys(self.by_worker))
         return iter(self.by_worker.values())
+
+    def unchanged(self) -> Iterable[Seat]:
+        """All of them, for those who only look."""
+        return self.by_worker.values()
 
     def get(self, worker: WorkerId) -> Seat | None:
         """The seat of this worker."""

@@ -24,7 +24,7 @@ ROOM: Final = (
 
 def check_capacity(dispatcher: DispatcherProcess, highest: dict[WorkerId, int]) -> None:
     """``highest``: the most that each worker has ever granted, by its own word."""
-    for seat in dispatcher.core.leases.seats:
+    for seat in dispatcher.core.leases.seats.unchanged():
         mine = [lease for lease in seat.leases.values() if lease.task is not None]
         adopted = len(seat.leases) - len(mine)
         load_s = sum(lease.cost_s for lease in mine)
@@ -87,7 +87,7 @@ def _check_tree(tree: Tree) -> None:
     assert dispatcher is not None
     if not dispatcher.core.leases.is_empty():
         raise Violation("tree_healthy", f"{tree.name}: leases are left: {list(dispatcher.core.leases.where())[:5]}")
-    registered = {seat.hello.name for seat in dispatcher.core.leases.seats if seat.is_open}
+    registered = {seat.hello.name for seat in dispatcher.core.leases.seats.unchanged() if seat.is_open}
     for worker in tree.living():
         if worker.name not in registered:
             raise Violation("tree_healthy", f"{worker.name} is not registered")

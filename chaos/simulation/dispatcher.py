@@ -260,7 +260,7 @@ class DispatcherProcess(Process):
         self._arm()
 
     def _pulse_for_ever(self) -> None:
-        for seat in self.core.leases.seats:
+        for seat in self.core.leases.seats.unchanged():
             self._send(seat.hello.worker, wire.Reflect())
         if not self._is_pulsing:
             self._is_pulsing = True

@@ -28,6 +28,7 @@ PLANTS: dict[Plant, set[str]] = {
     planted.resent_twice: {"bounded_reexec", "conservation"},
     planted.doubtful_given_back: {"bounded_reexec"},
     planted.settled_in_part: {"liveness", "bounded_reexec"},
+    planted.room_not_looked_at: {"conservation"},
 }
 
 

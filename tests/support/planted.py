@@ -14,6 +14,7 @@ from regrow.actors.ledger import Ledger
 from regrow.actors.placement import Seat
 from regrow.actors.reception import Reception
 from regrow.actors.records import Held
+from regrow.actors.seats import Seats
 from regrow.actors.slots import Answers, Slots
 from regrow.actors.stimuli import Effect as DispatchEffect
 from regrow.actors.stimuli import Send, WorkerSaid
@@ -259,3 +260,8 @@ def settled_in_part(patch: pytest.MonkeyPatch) -> None:
         return batch
 
     patch.setattr(Ledger, "next_batch", short)
+
+
+def room_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    """A seat that was asked for, and changed, is not looked at again."""
+    patch.setattr(Seats, "get", lambda self, worker: self.by_worker.get(worker))

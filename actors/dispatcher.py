@@ -271,11 +271,12 @@ class Dispatcher(Actor[DispatcherArguments, News]):
             pid=hello.pid,
             mode=hello.mode,
             slots=hello.slots,
-            busy=seat.busy,
+            busy=len(seat.busy),
             last_beat=last_beat,
             python=hello.python,
             dill=hello.dill,
             is_draining=seat.is_draining,
             dispatcher=self.arguments.dispatcher,
             path=hello.path,
+            busy_slots=seat.busy,
         )

@@ -90,7 +90,7 @@ class Seat:
     load_s: float = 0.0  # sum of the leases' costs
     load_bytes: int = 0  # sum of their parameters
     granted: int = 0  # pull: tasks that it is willing to hold at once
-    busy: int = 0  # slots at work, by its last beat
+    busy: list[int] = field(default_factory=list)  # numbers of slots at work, by its last beat
     is_draining: bool = False
     is_reachable: bool = True  # False from a failed send until it speaks again
     turn: int = 0  # greater than that of all that were served before it

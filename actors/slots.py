@@ -50,9 +50,9 @@ class Slots(Feeding):
 
     # What a worker asks.
 
-    def busy(self) -> int:
-        """Slots at work."""
-        return sum(bool(slot.fed) for slot in self.slots)
+    def busy(self) -> list[int]:
+        """The numbers of slots at work."""
+        return [number for number, slot in enumerate(self.slots) if slot.fed]
 
     def is_starting(self, number: int) -> bool:
         """Is it still to say that it is ready?"""

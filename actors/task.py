@@ -238,3 +238,4 @@ class WorkerRecord(msgspec.Struct, frozen=True):
     is_draining: bool = False
     dispatcher: str = ""
     path: str = ""  # place in its own supervision tree, "" when it has none
+    busy_slots: list[int] = []  # the numbers of those at work

@@ -38,7 +38,7 @@ from regrow.actors.limits import Limits
 from regrow.actors.task import Digest, Outcome, TaskId, WorkerId
 from regrow.runtime.wire import sealed, unseal
 
-PROTOCOL: Final = 3  # version of this file's meaning; a worker and a dispatcher must agree on it
+PROTOCOL: Final = 4  # version of this file's meaning; a worker and a dispatcher must agree on it
 BATCH_TASKS: Final = 512  # tasks or outcomes per message, at most
 BATCH_BYTES: Final = 4 * 1024 * 1024  # payload bytes per message, unless one item alone is larger
 
@@ -93,9 +93,9 @@ class Hello(msgspec.Struct, frozen=True, tag="hello", forbid_unknown_fields=True
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat", forbid_unknown_fields=True):
-    """I live. ``busy`` slots are at work. ``said``: messages so far, beats aside; ``None``: it does not count."""
+    """I live, and slots of these numbers are at work. ``said``: messages so far, beats aside; ``None``: it does not count."""
 
-    busy: int
+    busy: list[int]
     said: int | None = None
 
 

@@ -8,7 +8,7 @@ from regrow.chaos.experiment import Doing, Target
 from regrow.chaos.fault import Role, Victim
 from regrow.chaos.lineage import NoVictim, is_below, start_time
 from regrow.chaos.scene import Scene
-from regrow.chaos.tree import TreeUnreadable
+from regrow.chaos.tree import TreeUnreadable, WorkerSeen
 from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
 
@@ -59,23 +59,19 @@ def find_victims(scene: Scene, target: Target, chance: Random) -> list[Victim]:
 
 
 def doing(scene: Scene, nodes: list[TreeNode], what: Doing) -> list[TreeNode]:
-    """Those that do it, as of their worker's last beat, at most about a second ago.
-
-    Which of its slots a worker keeps busy is not told: of a slot it counts that its worker has all slots at work, or none; where
-    no worker has all, that some are.
-    """
+    """Those that do it, as of their worker's last beat, at most about a second ago."""
     if what is Doing.ANYTHING:
         return nodes
-    share = {worker.path: worker.busy / worker.slots for worker in scene.workers()}
-    shares = [(share.get(_worker_path(node)), node) for node in nodes]
-    known = [(busy, node) for busy, node in shares if busy is not None]
-    if what is Doing.IDLE:
-        return [node for busy, node in known if busy == 0]
-    at_work = [(busy, node) for busy, node in known if busy > 0]
-    full = [node for busy, node in at_work if busy >= 1]
-    if full and nodes[0].role == Role.SLOT:
-        return full
-    return [node for _, node in at_work]
+    workers = {worker.path: worker for worker in scene.workers()}
+    known = [(workers[path], node) for node in nodes if (path := _worker_path(node)) in workers]
+    return [node for worker, node in known if _is_at_work(worker, node) == (what is Doing.RUNNING_TASK)]
+
+
+def _is_at_work(worker: WorkerSeen, node: TreeNode) -> bool:
+    """The worker, or this slot of it."""
+    if node.role != Role.SLOT:
+        return bool(worker.busy_slots)
+    return node.name in {f"slot-{number}" for number in worker.busy_slots}
 
 
 def victim_of(node: TreeNode, root: TreeNode) -> Victim:

@@ -16,12 +16,11 @@ AnswerT = TypeVar("AnswerT")
 
 
 class WorkerSeen(msgspec.Struct, frozen=True):
-    """What is needed here of one line of GET /v1/workers. ``busy``: slots at work by its last beat; ``path``: in its tree."""
+    """What is needed here of one line of GET /v1/workers. ``busy_slots``: at work by its last beat; ``path``: in its tree."""
 
     name: str
     pid: int
-    slots: int
-    busy: int
+    busy_slots: list[int]
     path: str = ""
 
 

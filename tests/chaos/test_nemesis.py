@@ -275,8 +275,8 @@ def test_a_process_that_the_root_has_not_started_is_no_victim() -> None:
     [
         (Doing.RUNNING_TASK, Role.WORKER, ["worker-0", "worker-1"]),
         (Doing.IDLE, Role.WORKER, ["worker-2"]),
-        (Doing.RUNNING_TASK, Role.SLOT, ["worker-0/slot-0", "worker-0/slot-1"]),
-        (Doing.IDLE, Role.SLOT, ["worker-2/slot-0", "worker-2/slot-1"]),
+        (Doing.RUNNING_TASK, Role.SLOT, ["worker-0/slot-0", "worker-0/slot-1", "worker-1/slot-1"]),
+        (Doing.IDLE, Role.SLOT, ["worker-1/slot-0", "worker-2/slot-0", "worker-2/slot-1"]),
     ],
 )
 def test_who_is_at_work_is_told_by_the_beats(doing: Doing, role: Role, names: list[str]) -> None:
@@ -288,7 +288,7 @@ def test_who_is_at_work_is_told_by_the_beats(doing: Doing, role: Role, names: li
         )
         workers.append(TreeNode(name, f"root/{name}", Role.WORKER, pid, ChildState.RUNNING, 1, 0, slots))
     tree = TreeNode("root", "root", Role.ROOT, pid, ChildState.RUNNING, 1, 0, tuple(workers))
-    seen = [WorkerSeen(f"worker-{n}", pid, 2, busy, f"root/worker-{n}") for n, busy in enumerate((2, 1, 0))]
+    seen = [WorkerSeen(f"worker-{n}", pid, busy, f"root/worker-{n}") for n, busy in enumerate(([0, 1], [1], []))]
 
     found = find_victims(seen_as(tree, *seen), Target(role, pick="all", doing=doing), Random(0))
 
@@ -329,10 +329,8 @@ def test_a_gateway_that_is_not_there_is_named() -> None:
 def test_a_victim_that_does_what_it_should_is_waited_for_and_no_other() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         node = TreeNode("w", "root/w", Role.WORKER, process.pid, ChildState.RUNNING, 1, 0)
-        busy = iter([0, 0, 1])
-        scene = Scene(
-            "http://127.0.0.1:1", lambda: node, lambda: [WorkerSeen("w", process.pid, 1, next(busy), "root/w")]
-        )
+        busy: Iterator[list[int]] = iter([[], [], [0]])
+        scene = Scene("http://127.0.0.1:1", lambda: node, lambda: [WorkerSeen("w", process.pid, next(busy), "root/w")])
 
         (victim,) = wait_for_victims(scene, Target(doing=Doing.RUNNING_TASK), Random(0))
         began = time.monotonic()

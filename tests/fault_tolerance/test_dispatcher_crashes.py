@@ -220,7 +220,7 @@ def by_a_stranger(scene: Scene, arm: Arm) -> None:
     """A worker beats that has not introduced itself."""
     with ScriptedWorker(scene.tree.endpoint, "stranger") as stranger:
         arm()
-        stranger.say(wire.Beat(0))
+        stranger.say(wire.Beat([]))
         wait_until(scene.tree.fired, PATIENCE_S, "the stranger is heard")
 
 

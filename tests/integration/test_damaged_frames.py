@@ -50,7 +50,7 @@ def words_of_a_worker(name: str) -> list[bytes]:
     )
     messages: list[wire.FromWorker] = [
         hello,
-        wire.Beat(1, 3),
+        wire.Beat([0], 3),
         wire.Grant(4),
         wire.NeedCode([DIGEST]),
         wire.Done(outcomes),
@@ -203,7 +203,7 @@ def test_a_lost_outcome_is_made_good_within_a_beat(tmp_path: Path) -> None:
 
         began = time.monotonic()
         played.send_frame(bytes(frame))
-        played.say(wire.Beat(0, 2))
+        played.say(wire.Beat([], 2))
         played.hear(wire.WhoAreYou)
         played.hello(done=[Lease(task.task_id, task.attempt)], said=3)
         played.say(lost)

@@ -118,7 +118,7 @@ def test_a_silent_worker_is_lost_three_seconds_after_its_last_beat(server: Valke
     with ScriptedWorker(endpoint, "mute") as mute, ScriptedWorker(endpoint, "well") as well:
         mute.hello()
         mute.tasks(1)
-        mute.say(wire.Beat(1))
+        mute.say(wire.Beat([0]))
         mute.hear(wire.Reflect)
         began = time.monotonic()
         well.hello()
@@ -131,7 +131,7 @@ def test_a_silent_worker_is_lost_three_seconds_after_its_last_beat(server: Valke
 
         assert 2.8 < took_s < 3.5
         assert (task.task_id, task.attempt) == (task_id, 2)
-        mute.say(wire.Beat(1))
+        mute.say(wire.Beat([0]))
         mute.hear(wire.WhoAreYou)
         mute.hello(held=[Lease(task_id, 1)])
         assert mute.hear(wire.Drop).leases == [Lease(task_id, 1)]
@@ -259,7 +259,7 @@ def test_outcomes_wait_for_a_store_that_is_away_and_are_acknowledged_when_it_is_
     server.end()
 
     worker.finish(tasks)
-    worker.say(wire.Beat(0))
+    worker.say(wire.Beat([]))
 
     worker.hear(wire.Reflect)
     wait_until(lambda: dispatcher.saw("store.lost"), within=5, what="the dispatcher misses the store")
@@ -326,6 +326,6 @@ def test_a_store_that_may_throw_tasks_away_is_refused_with_the_fix(tmp_path: Pat
 
 def test_a_damaged_frame_harms_nobody(server: Valkey, worker: ScriptedWorker) -> None:
     worker._dealer.send(b"\xc1 no msgpack")
-    worker.say(wire.Beat(0))
+    worker.say(wire.Beat([]))
 
     worker.hear(wire.Reflect)

@@ -443,7 +443,7 @@ def test_without_a_tree_the_gateway_shows_itself_and_resizes_nothing(door):
 def test_workers_are_those_of_living_dispatchers(door, hand):
     (worker,) = door.get("/v1/workers").json()["workers"]
 
-    assert (worker["worker_id"], worker["slots"], worker["busy"]) == (hand.worker, 2, 1)
+    assert (worker["worker_id"], worker["slots"], worker["busy"], worker["busy_slots"]) == (hand.worker, 2, 1, [1])
 
 
 # For those who watch

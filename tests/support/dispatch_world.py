@@ -408,7 +408,7 @@ class World:
             self.now = min(until, self.now + 0.5, max(deadline or until, self.now + 0.001))
             for player in self.players.values():
                 if player.is_alive:
-                    player.say(wire.Beat(len(player.running), player.talk.said))
+                    player.say(wire.Beat(list(range(len(player.running))), player.talk.said))
                 while player.outbox and not player.is_cut:
                     self.speak(player)
             self.feed(stimuli.Tick())

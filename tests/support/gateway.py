@@ -144,6 +144,7 @@ class Hand:
             is_draining,
             self.name,
             "root/workers/worker-0",
+            [1],
         )
         self.store.beat(record, [worker] * workers)
 

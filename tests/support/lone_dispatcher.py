@@ -128,7 +128,7 @@ class ScriptedWorker:
         beat_at = 0.0
         while (now := time.monotonic()) < deadline:
             if now >= beat_at:
-                self.say(wire.Beat(0))
+                self.say(wire.Beat([]))
                 beat_at = now + 0.5
             self._dealer.wait(min(beat_at, deadline) - now)
             self._drain()

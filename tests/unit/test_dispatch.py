@@ -156,7 +156,7 @@ def test_a_queue_whose_head_does_not_fit_is_not_asked_again_before_something_has
     bench.give(2, to="a", left=9)
 
     assert not claims(bench.give(to="a", left=9))
-    assert not claims(bench.say("a", wire.Beat(1)))
+    assert not claims(bench.say("a", wire.Beat([0])))
     assert not claims(bench.feed(stimuli.Woken()))
 
     assert claims(bench.say("a", wire.Done([outcome(2, ran_s=0.001)])))
@@ -368,7 +368,7 @@ def test_a_beat_is_answered_and_keeps_a_worker() -> None:
     bench.give(1, to="a")
     bench.now += 2.9
 
-    assert sent(bench.say("a", wire.Beat(1)), wire.Reflect)
+    assert sent(bench.say("a", wire.Beat([0])), wire.Reflect)
 
     assert not moves(bench.until(bench.now + 2.9))
 
@@ -390,7 +390,7 @@ def test_a_lost_worker_that_speaks_again_is_asked_who_it_is_and_told_to_drop_wha
     bench.give(1, to="a")
     bench.until(bench.now + WINDOW_S)
 
-    assert sent(bench.say("a", wire.Beat(1)), wire.WhoAreYou)
+    assert sent(bench.say("a", wire.Beat([0])), wire.WhoAreYou)
     effects = bench.say("a", hello("a", held=[lease(1)]))
 
     assert sent(effects, wire.Drop) == [("a", wire.Drop([lease(1)]))]
@@ -469,7 +469,7 @@ def test_tasks_that_could_not_be_delivered_go_back_and_that_worker_gets_nothing_
     bench.settled(Verdict.REQUEUED)
     assert [share.worker for share in claims(bench.effects)[-1].shares] == ["b"]
     bench.give(to="b")
-    bench.say("a", wire.Beat(0))
+    bench.say("a", wire.Beat([]))
     bench.feed(stimuli.Woken())
     assert {share.worker for share in claims(bench.effects)[-1].shares} == {"a", "b"}
 
@@ -564,7 +564,7 @@ def test_before_the_store_has_answered_nobody_is_welcomed_but_beats_are_answered
     bench = Bench(ready=False)
 
     assert not sent(bench.say("a", hello("a", held=[lease(1)])), wire.Welcome)
-    assert sent(bench.say("a", wire.Beat(1)), wire.Reflect)
+    assert sent(bench.say("a", wire.Beat([0])), wire.Reflect)
     assert not moves(bench.say("a", wire.Done([outcome(1)])))
 
     effects = bench.feed(stimuli.StoreBack([held(1, "a")]))
@@ -604,7 +604,7 @@ def test_what_nobody_presents_is_given_back_if_its_worker_came_and_lost_if_it_di
     bench = Bench(held=[held(1, "a"), held(2, "gone")])
     bench.say("a", hello("a"))
     bench.now += 2.0
-    bench.say("a", wire.Beat(0))
+    bench.say("a", wire.Beat([]))
 
     effects = bench.until(100.0 + WINDOW_S)
 

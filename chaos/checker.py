@@ -275,7 +275,7 @@ def _unanswered(
 
 
 def _praise(facts: Facts, judgements: tuple[Judgement, ...]) -> str:
-    hits = sum(1 for _, holds in facts.impact.struck if holds)
+    hits = len({recovery.step for recovery in facts.recoveries})
     held = sum(it.verdict is Verdict.VALID for it in judgements)
     strikes: list[Strike] = facts.docket.strikes
     return f"{held} invariants hold; {hits} of {len(strikes)} faults hit running tasks"

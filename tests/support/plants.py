@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from regrow.chaos.docket import LAST, Case, Docket
 from regrow.chaos.evidence import Evidence, Moment
 from regrow.chaos.history import ChildMove, Mark, Op, TaskMove
-from regrow.chaos.impact import Impact
+from regrow.chaos.impact import AFTER_S, Impact
 
 WALL = 1_700_000_000.0
+RAISES = ["submit", "claim", "fail"]  # the moves of a task that raises, and nothing else happens to it
 
 
 @dataclass
@@ -462,7 +463,7 @@ def left_alive(evidence: Evidence, chance: Random) -> Planted | None:
     found = [
         strike
         for strike in impact.docket.strikes
-        if strike.fault == "stop" and impact.over(strike) - (strike.applied_at or 0.0) > 3.6
+        if strike.fault == "stop" and impact.over(strike) - (strike.last_beat_at or strike.applied_at or 0.0) > AFTER_S
     ]
     if len(found) != 1 or found[0].victim is None:
         return None
@@ -503,6 +504,55 @@ def starved(evidence: Evidence, chance: Random) -> Planted | None:
     since = case.moves[1].at
     return Planted(
         _later(evidence, case, since - 0.0001, 20.0), _subject(case), case.starts[0].started + 20.0, "witness"
+    )
+
+
+def quarantined_too_soon(evidence: Evidence, chance: Random) -> Planted | None:
+    """Poison that ends at the first death of its slot."""
+    impact = Impact.of(Docket.of(evidence))
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: case.kind == "poison" and impact.hits(case) == 0 and case.end is not None and bool(case.moves),
+    )
+    if case is None or case.end is None or case.end.error_kind != "quarantined":
+        return None
+    first, last = case.starts[0], case.moves[-1]
+    marks = tuple(mark for mark in evidence.marks if mark.number != case.number or mark.run == first.token)
+    kept = {id(move) for move in case.moves[:2]}
+    moves = tuple(
+        replace(move, attempt=1) if move is last else move
+        for move in evidence.moves
+        if not isinstance(move, TaskMove) or move.task_id != case.ids[0] or move is last or id(move) in kept
+    )
+    return Planted(replace(evidence, marks=marks, moves=moves), _subject(case), case.end.at, "client")
+
+
+def tried_again_unasked(evidence: Evidence, chance: Random) -> Planted | None:
+    """A function without a retry policy raises, and is started again, by the record's own word."""
+    impact = Impact.of(Docket.of(evidence))
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: case.kind == "raise" and impact.hits(case) == 0 and [it.move for it in case.moves] == RAISES,
+    )
+    if case is None:
+        return None
+    claim, fail = case.moves[1:]
+    at, step = fail.at, 0.0004
+    again = (
+        replace(fail, move="retry"),
+        replace(claim, at=at + step, attempt=2),
+        replace(fail, at=at + 3 * step, attempt=2),
+    )
+    moves = tuple(sorted([*(move for move in evidence.moves if move is not fail), *again], key=lambda move: move.at))
+    pid = case.starts[0].pid
+    marks = (
+        Mark("start", case.number, "e" * 16, pid, at + 2 * step),
+        Mark("raise", case.number, "e" * 16, pid, at + 2.5 * step),
+    )
+    return Planted(
+        replace(evidence, moves=moves, marks=(*evidence.marks, *marks)), _subject(case), at + 2 * step, "witness"
     )
 
 
@@ -677,6 +727,9 @@ ROWS = {
         quarantined_for_nothing, ("terminal_is_true", "poison_contained"), {"strikes": 2}
     ),
     "started again without a fault": Row(started_for_nothing, ("bounded_reexec",), {}),
+    "tried again, and nobody asked for it": Row(
+        tried_again_unasked, ("bounded_reexec",), {"mix": {"raise": 1, "noop": 5}}
+    ),
     "an attempt that is started twice": Row(started_twice_in_a_fault, ("bounded_reexec",), {}),
     "two runs at once": Row(started_while_running, ("no_overlap",), KILLS),
     "started twice, which it must not": Row(
@@ -693,6 +746,9 @@ ROWS = {
     "a run that does not settle": Row(never_settled, ("liveness",), {}),
     "a task that starves": Row(starved, ("fairness",), CALM),
     "poison that is not quarantined": Row(not_quarantined, ("poison_contained",), {"mix": {"poison": 1, "noop": 5}}),
+    "poison that is quarantined too soon": Row(
+        quarantined_too_soon, ("poison_contained",), {"mix": {"poison": 1, "noop": 5}}
+    ),
     "harmless, and quarantined": Row(quarantined_for_nothing, ("poison_contained", "terminal_is_true"), CALM),
     "a cancel that does nothing": Row(cancelled_in_vain, ("cancel_holds",), CANCELS),
     "a cancelled task that works on": Row(works_on, ("cancel_holds",), CANCELS),

@@ -62,7 +62,8 @@ INVARIANTS: Final[dict[str, Invariant]] = {
     "at_most_once": Invariant(executions.at_most_once, "A task with max_attempts=1 is never started twice."),
     "legal_transitions": Invariant(
         moves.legal_transitions,
-        "Tasks move only as the table of moves has it, nobody sees one go back, what is given back had not started, none goes astray.",
+        "Tasks move only as the table of moves has it, nobody sees one go back, what is given back had not started, "
+        "none goes astray, and no id is given before the store has the task.",
     ),
     "bounded_detection": Invariant(
         liveness.bounded_detection,

@@ -11,7 +11,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from regrow.chaos.docket import LAST, Case, Docket
-from regrow.chaos.evidence import Evidence, Moment
+from regrow.chaos.evidence import Evidence, Moment, Strike
+from regrow.chaos.fault import Victim
 from regrow.chaos.history import ChildMove, Mark, Op, TaskMove
 from regrow.chaos.impact import AFTER_S, Impact
 
@@ -476,6 +477,29 @@ def left_alive(evidence: Evidence, chance: Random) -> Planted | None:
     return Planted(replace(evidence, moves=moves), path, found[0].applied_at, "nemesis")
 
 
+def left_alive_while_another_drains(evidence: Evidence, chance: Random) -> Planted | None:
+    """What is asked of the dispatcher keeps no supervisor of workers from noticing a silence."""
+    planted = left_alive(evidence, chance)
+    if planted is None or planted.at is None:
+        return None
+    at = planted.at - 1
+    term = Strike(99, "term", {}, at, at, victim=Victim("root/dispatcher", "dispatcher", 4243, 1, 1))
+    strikes = tuple(sorted([*planted.evidence.strikes, term], key=lambda strike: strike.planned_at))
+    return Planted(replace(planted.evidence, strikes=strikes), planted.subject, planted.at, planted.source)
+
+
+def acknowledged_too_early(evidence: Evidence, chance: Random) -> Planted | None:
+    """A second before the store had it."""
+    case = _pick(evidence, chance, lambda case: _completed(case) and bool(case.moves) and not case.terms.is_sent_twice)
+    if case is None or case.acknowledged is None:
+        return None
+    ops = tuple(
+        replace(op, at=op.at - 1) if op.number == case.number and op.action == "submit" else op for op in evidence.ops
+    )
+    ordered = tuple(sorted(ops, key=lambda op: op.at))
+    return Planted(replace(evidence, ops=ordered), _subject(case), case.acknowledged - 1, "client")
+
+
 def ended_too_late(evidence: Evidence, chance: Random) -> Planted | None:
     """Its end was first read long after the faults were over."""
     case = _pick(evidence, chance, _completed)
@@ -739,9 +763,13 @@ ROWS = {
     "settled by a former attempt": Row(settled_by_a_former_attempt, ("legal_transitions",), {}),
     "given back though it had started": Row(given_back_though_started, ("legal_transitions",), KILLS),
     "found by a search": Row(found_by_a_search, ("legal_transitions",), {}),
+    "acknowledged before the store has it": Row(acknowledged_too_early, ("legal_transitions",), CALM),
     "running after its end": Row(revived, ("legal_transitions",), {}),
     "a death that is noticed late": Row(noticed_late, ("bounded_detection",), KILLS),
     "a silence that nobody ends": Row(left_alive, ("bounded_detection",), {"faults": ("stop",)}),
+    "a silence that nobody ends while another drains": Row(
+        left_alive_while_another_drains, ("bounded_detection",), {"faults": ("stop",)}
+    ),
     "an end that is read too late": Row(ended_too_late, ("liveness",), {}),
     "a run that does not settle": Row(never_settled, ("liveness",), {}),
     "a task that starves": Row(starved, ("fairness",), CALM),

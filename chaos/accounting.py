@@ -1,12 +1,13 @@
 """Core: every submit, once, as the client and the tasks themselves tell of it; the record has no say in it.
 
 A task is acknowledged when one of its submits was, rejected when all were, and unknown otherwise. An acknowledged task that nobody saw
-ended is *lost* here: at the end of a run nothing is on its way any more. Unknown ones that ran all the same are *recovered*.
+ended is *lost* here, and so is one that is gone when it is read once more: at the end of a run nothing is on its way any more. Unknown
+ones that ran all the same are *recovered*.
 """
 
 from collections import Counter
 
-from regrow.chaos.docket import COMPLETED, Case, Docket
+from regrow.chaos.docket import COMPLETED, GONE, Case, Docket
 from regrow.chaos.evidence import Accounting
 
 
@@ -16,7 +17,7 @@ def accounting(docket: Docket) -> Accounting:
     acknowledged = [case for case in attempted if case.acknowledged is not None]
     rejected = Counter(case.rejected for case in attempted if case.is_certain_rejection)
     unknown = [case for case in attempted if case.acknowledged is None and not case.is_certain_rejection]
-    ends = [case.end for case in acknowledged]
+    ends = [None if _is_gone(case) else case.end for case in acknowledged]
     failed = Counter(end.error_kind or "unnamed" for end in ends if end is not None and end.status != COMPLETED)
     return Accounting(
         attempted=len(attempted),
@@ -30,6 +31,10 @@ def accounting(docket: Docket) -> Accounting:
         executions=dict(sorted(Counter(map(_executions, attempted)).items())),
         quarantined=failed["quarantined"],
     )
+
+
+def _is_gone(case: Case) -> bool:
+    return case.final is not None and case.final.type == "fail" and case.final.problem in GONE
 
 
 def _executions(case: Case) -> int:

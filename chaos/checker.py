@@ -62,7 +62,8 @@ INVARIANTS: Final[dict[str, Invariant]] = {
     "at_most_once": Invariant(executions.at_most_once, "A task with max_attempts=1 is never started twice."),
     "legal_transitions": Invariant(
         moves.legal_transitions,
-        "Tasks move only as the table of moves has it, nobody sees one go back, what is given back had not started, none goes astray.",
+        "Tasks move only as the table of moves has it, nobody sees one go back, what is given back had not started, "
+        "none goes astray, and no id is given before the store has the task.",
     ),
     "bounded_detection": Invariant(
         liveness.bounded_detection,
@@ -275,7 +276,7 @@ def _unanswered(
 
 
 def _praise(facts: Facts, judgements: tuple[Judgement, ...]) -> str:
-    hits = sum(1 for _, holds in facts.impact.struck if holds)
+    hits = len({recovery.step for recovery in facts.recoveries})
     held = sum(it.verdict is Verdict.VALID for it in judgements)
     strikes: list[Strike] = facts.docket.strikes
     return f"{held} invariants hold; {hits} of {len(strikes)} faults hit running tasks"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from regrow.chaos.course import Bucket, Cost, bucket_s, buckets, cost
+from regrow.chaos.course import Bucket, Cost, bucket_s, buckets, cost, seen
 from regrow.chaos.evidence import Census, Evidence, Findings, Sample, Strike, Verdict
 from regrow.chaos.experiment import Experiment, Probe, Tolerance
 from regrow.chaos.history import ChildMove
@@ -93,7 +93,7 @@ class Report(msgspec.Struct, frozen=True):
 
 def compose(evidence: Evidence, findings: Findings, facts: RunFacts, twin: Evidence | None = None) -> Report:
     """The report; ``twin``: the same run without faults."""
-    width_s = bucket_s(evidence)
+    width_s, course = bucket_s(evidence), seen(evidence.ops)
     return Report(
         experiment=evidence.experiment,
         facts=facts,
@@ -103,12 +103,12 @@ def compose(evidence: Evidence, findings: Findings, facts: RunFacts, twin: Evide
         method_s=evidence.ended - evidence.began,
         settled_s=None if evidence.settled_at is None else evidence.settled_at - evidence.ended,
         stopped_because=evidence.stopped_because,
-        buckets=buckets(evidence, width_s),
+        buckets=buckets(evidence, width_s, course),
         bucket_s=width_s,
         faults=_fault_lines(evidence, findings),
         restarts=_restarts(evidence),
         probes=_probe_lines(evidence),
-        cost=None if twin is None else cost(evidence, twin),
+        cost=None if twin is None else cost(evidence.marks, course, seen(twin.ops)),
         weight=_weight(evidence),
         orphans=evidence.orphans,
     )

@@ -7,6 +7,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from regrow.chaos.course import Cost
 from regrow.chaos.drawing import histogram, seconds, timeline
 from regrow.chaos.evidence import Accounting, Distribution
 from regrow.chaos.report import Report, headline
@@ -47,6 +48,7 @@ def page(report: Report) -> str:
         pictures=_worth_drawing(distributions),
         accounting=list(rows(findings.accounting)),
         coverage=", ".join(f"{name}: {count}" for name, count in findings.coverage.items() if count),
+        costs=[] if report.cost is None else costs(report.cost),
         identity=identity(report),
         experiment=msgspec.json.format(msgspec.json.encode(report.experiment), indent=2).decode(),
         seconds=seconds,
@@ -89,6 +91,17 @@ def rows(it: Accounting) -> Iterator[tuple[str, int, str]]:
     yield "lost", it.lost, ""
     again = {f"{times} times": tasks for times, tasks in sorted(it.executions.items()) if times > 1}
     yield "started more than once", sum(again.values()), _listed(again)
+
+
+def costs(it: Cost) -> list[tuple[str, str, str]]:
+    """What faults cost: without them, with them."""
+    (p50, p50_hit), (p99, p99_hit) = it.p50_ms, it.p99_ms
+    return [
+        ("completed", "100 %", f"{it.completed_ratio:.1%}"),
+        ("median latency", seconds(p50 / 1000), seconds(p50_hit / 1000)),
+        ("99th percentile", seconds(p99 / 1000), seconds(p99_hit / 1000)),
+        ("runs beyond a task's first", "", str(it.wasted_runs)),
+    ]
 
 
 def identity(report: Report) -> list[tuple[str, str]]:

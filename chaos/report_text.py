@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from regrow.chaos.drawing import seconds
 from regrow.chaos.evidence import Judgement, Verdict
 from regrow.chaos.report import Report, headline
-from regrow.chaos.report_page import identity, moment, ordered, rows
+from regrow.chaos.report_page import costs, identity, moment, ordered, rows
 
 MARKS = {Verdict.VALID: "✓", Verdict.INVALID: "✗", Verdict.UNKNOWN: "?"}
 
@@ -59,8 +59,36 @@ def _lines(report: Report) -> Iterator[str]:
             for it in report.faults
         ],
     )
+    yield from _state(report)
     yield f"\n## Run it again\n\n    {report.facts.command}\n"
     yield from (f"- {name}: {value}" for name, value in identity(report))
+
+
+def _state(report: Report) -> Iterator[str]:
+    """Of the tree, of what was probed, and what it all cost."""
+    yield "\n## The tree\n"
+    yield from _table(
+        ("actor", "restarts", "ended as"),
+        [
+            (it.path, str(it.restarts), ", ".join(f"{reason}: {count}" for reason, count in it.reasons.items()))
+            for it in report.restarts
+        ],
+    )
+    if report.weight:
+        yield ""
+        yield from _table(
+            ("", "before", "after"),
+            [(name, f"{before:,.0f}", f"{after:,.0f}") for name, (before, after) in report.weight.items()],
+        )
+    yield from (f"\nLeft behind: {orphan}" for orphan in report.orphans)
+    yield "\n## Steady state\n"
+    yield from _table(
+        ("probe", "tolerance", "before", "after", "looks", "not tolerable"),
+        [(it.name, it.tolerance, it.before, it.after, str(it.looks), str(it.intolerable)) for it in report.probes],
+    )
+    if report.cost is not None:
+        yield "\n## What the faults cost\n"
+        yield from _table(("", "without", "with faults"), costs(report.cost))
 
 
 def _counter_examples(judged: Judgement, began: float) -> Iterator[str]:

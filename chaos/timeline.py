@@ -105,7 +105,8 @@ def _child(move: ChildMove) -> str:
 def _strike(strike: Strike) -> Iterator[Moment]:
     whom = strike.victim.path if strike.victim else str(strike.options.get("link", "")) or "the machine"
     at = strike.applied_at or 0.0
-    yield Moment(at, "nemesis", f"{strike.fault} on {whom}" + (f": {strike.detail}" if strike.detail else ""))
+    detail = strike.detail.removeprefix(f"{whom}, ")
+    yield Moment(at, "nemesis", f"{strike.fault} on {whom}" + (f": {detail}" if detail else ""))
     if strike.undone_at is not None and strike.undone_at > at:
         yield Moment(strike.undone_at, "nemesis", f"{strike.fault} on {whom} undone")
 

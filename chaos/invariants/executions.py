@@ -3,25 +3,29 @@
 Judged by what the tasks wrote themselves.  How many starts a fault explains is in ``impact``.
 """
 
+from collections.abc import Iterable
 from math import inf
 from typing import Final
 
 from regrow.chaos.docket import COMPLETED, Case, Run
 from regrow.chaos.history import TaskMove
 from regrow.chaos.impact import AFTER_S
-from regrow.chaos.invariants.outcomes import DEATHS
+from regrow.chaos.invariants.outcomes import DEATHS, is_starving
 from regrow.chaos.invariants.ruling import NO_MARKS, Facts, Ruling, Violation
+from regrow.chaos.kinds import KINDS
 
 MAX_ATTEMPTS: Final = 3  # deaths of its slot before a task is quarantined
 SAME_S: Final = 0.05  # two processes that die and start at the same moment
 WITHDRAWN: Final = frozenset({"cancelled", "expired"})  # ended by somebody's wish
-TRIED_AGAIN: Final = frozenset({"retry", "oom"})  # moves by which a task that has run is to run again
+FOR_MEMORY: Final = frozenset(
+    {"oom"}
+)  # moves by which a task of ours that has run is to run again: its function has no retry policy
+TRIED_AGAIN: Final = FOR_MEMORY | {"retry"}  # and one that may have such a policy
 
 
 def bounded_reexec(facts: Facts, bound: float | None) -> Ruling:
     """``bound``: starts on top of those that are explained.  No fault explains that one attempt is started twice."""
     found, checked, repeated = [], 0, 0
-    elsewhere = max(map(_retries, facts.docket.strangers.values()), default=0)  # of tasks whose ids no client knows
     for case in facts.docket.cases.values():
         starts = sum(run.has_started for run in case.runs.values())
         checked += bool(starts)
@@ -30,7 +34,7 @@ def bounded_reexec(facts: Facts, bound: float | None) -> Ruling:
             continue
         hits = facts.impact.hits(case)
         tries = MAX_ATTEMPTS if case.terms.ends == "quarantined" else 1
-        retries = _retries(case.moves) if case.ids else elsewhere
+        retries = _retries(case, facts)
         if starts > tries + hits + retries + (bound or 0):
             why = f"it was started {starts} times; {hits} faults can have hit it, and it was to be tried again {retries} times"
             found.append(Violation(why, case))
@@ -47,8 +51,11 @@ def _attempts(case: Case, facts: Facts) -> float:
     return sum(move.move == "claim" for move in case.moves) if is_told else inf
 
 
-def _retries(moves: list[TaskMove]) -> int:
-    return sum(move.move in TRIED_AGAIN for move in moves)
+def _retries(case: Case, facts: Facts) -> int:
+    """How often it was to be tried again; of a task whose id no client knows, the most that it can have been."""
+    granted = FOR_MEMORY if case.kind in KINDS else TRIED_AGAIN
+    told: Iterable[list[TaskMove]] = [case.moves] if case.ids else facts.docket.strangers.values()
+    return max((sum(move.move in granted for move in moves) for moves in told), default=0)
 
 
 def no_overlap(facts: Facts, bound: float | None) -> Ruling:
@@ -108,11 +115,22 @@ def poison_contained(facts: Facts, _: float | None) -> Ruling:
             checked += end.error_kind not in WITHDRAWN
             if end.error_kind not in {"quarantined", *WITHDRAWN}:
                 found.append(Violation(f"it kills its slot, and ended {_end(case)} instead of quarantined", case))
+            elif end.error_kind == "quarantined" and (deaths := _deaths(case, facts)) < MAX_ATTEMPTS:
+                why = (
+                    f"it was quarantined when its slot can have died {deaths} times, and it has {MAX_ATTEMPTS} attempts"
+                )
+                found.append(Violation(why, case))
         elif end.error_kind in DEATHS and facts.impact.hits(case) < DEATHS[end.error_kind]:
             found.append(
                 Violation(f"it is harmless, and ended {end.error_kind} without the faults that this takes", case)
             )
     return Ruling(checked, found)
+
+
+def _deaths(case: Case, facts: Facts) -> float:
+    """How often its slot can have died: with each start, and by faults; no bound where starts may have left no mark."""
+    is_told = facts.docket.has_marks and not is_starving(facts)
+    return len(case.starts) + facts.impact.hits(case) if is_told else inf
 
 
 def _end(case: Case) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 from regrow.chaos.docket import GONE, Case, Hold
 from regrow.chaos.evidence import Strike
-from regrow.chaos.fault import Role
+from regrow.chaos.fault import Role, Victim
 from regrow.chaos.impact import AFTER_S, SLACK_S, is_kill
 from regrow.chaos.invariants.ruling import NO_MARKS, NO_RECORD, Facts, Ruling, Violation
 
@@ -62,8 +62,34 @@ def _stops(facts: Facts, limit_s: float) -> Iterator[tuple[Strike, float]]:
     for strike in facts.docket.strikes:
         if strike.fault in STOPS and strike.victim is not None and strike.victim.role in WATCHED:
             since, until = _last_word(strike), facts.impact.over(strike)
-            if until - since > limit_s and not facts.impact.is_disturbed(since, until, strike):
+            if until - since > limit_s and not _is_hindered(strike, since, until, facts):
                 yield strike, until - since
+
+
+def _is_hindered(stop: Strike, since: float, until: float, facts: Facts) -> bool:
+    """Whether its supervisor may not have noticed: that was hit itself, or the whole machine, or it was ending or starting just then."""
+    victim = stop.victim
+    assert victim is not None
+    is_starting = any(
+        move.event == "child.up"
+        and (move.path, move.incarnation) == (victim.path, victim.incarnation)
+        and move.at > (stop.applied_at or 0.0)
+        for move in facts.docket.children
+    )
+    return is_starting or any(
+        _is_in_the_way(other, victim) and begun <= until and over >= since
+        for other in facts.docket.strikes
+        if other is not stop
+        for begun, over in [facts.impact.span(other)]
+    )
+
+
+def _is_in_the_way(other: Strike, victim: Victim) -> bool:
+    if other.victim is None:
+        return "link" not in other.options and not other.fault.startswith("store.")
+    return f"{victim.path}/".startswith(f"{other.victim.path}/") and (
+        other.victim.path != victim.path or other.victim.pid == victim.pid
+    )
 
 
 def _last_word(strike: Strike) -> float:

@@ -7,7 +7,7 @@ from typing import Final
 
 from regrow.chaos.docket import ENDED, Case
 from regrow.chaos.history import TaskMove
-from regrow.chaos.impact import SAME_S, Impact
+from regrow.chaos.impact import SAME_S, SLACK_S, Impact
 from regrow.chaos.invariants.ruling import NO_RECORD, Facts, Ruling, Violation
 
 TRANSITIONS: Final = {
@@ -40,6 +40,7 @@ def legal_transitions(facts: Facts, _: float | None) -> Ruling:
             or _revived(case, impact)
             or _had_started(case, impact)
             or _strayed(case, impact)
+            or _came_late(case, impact)
         )
         if wrong:
             found.append(Violation(wrong, case))
@@ -91,6 +92,15 @@ def _strayed(case: Case, impact: Impact) -> str:
         if is_found and not is_explained
         else ""
     )
+
+
+def _came_late(case: Case, impact: Impact) -> str:
+    """An id is a promise that the store has the task: whoever gives it before has kept nothing yet."""
+    first = next((move.at for move in case.moves if move.move == "submit"), None)
+    if first is None or case.acknowledged is None or impact.crashes:
+        return ""
+    early_s = first - case.acknowledged
+    return f"it was acknowledged {early_s:.3f} s before the store had it" if early_s > SLACK_S else ""
 
 
 def _after(state: str, move: str) -> str:

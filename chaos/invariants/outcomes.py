@@ -160,14 +160,14 @@ def no_overwrite(facts: Facts, _: float | None) -> Ruling:
 def value_correct(facts: Facts, _: float | None) -> Ruling:
     """The value is computed anew from the task's kind and number; kinds that are not in our table are not judged."""
     found, checked = [], 0
-    is_starving = any(strike.fault.startswith(STARVING) for strike in facts.docket.strikes)
+    starves = is_starving(facts)
     for case in facts.docket.cases.values():
         if case.kind not in KINDS:
             continue
         for end in {seen.op.digest: seen.op for seen in case.ends}.values():
             checked += end.status == COMPLETED
             if end.status != COMPLETED:
-                wrong = f"it failed as {end.error_kind}" if end.error_kind in NEVER and not is_starving else ""
+                wrong = f"it failed as {end.error_kind}" if end.error_kind in NEVER and not starves else ""
             elif case.terms.ends != COMPLETED:
                 wrong = f"it returned {end.value!r}, and tasks of its kind end {case.terms.ends}"
             else:
@@ -196,7 +196,7 @@ def terminal_is_true(facts: Facts, _: float | None) -> Ruling:
             continue
         if end.status == COMPLETED or end.error_kind == "raised" or end.error_kind in DEATHS:
             checked += 1
-        wrong = _made_by_no_run(case) if end.status == COMPLETED else _failed_for_nothing(case, facts.impact)
+        wrong = _made_by_no_run(case) if end.status == COMPLETED else _failed_for_nothing(case, facts)
         if wrong:
             found.append(Violation(wrong, case))
     return Ruling(checked, found)
@@ -219,20 +219,26 @@ def _made_by_no_run(case: Case) -> str:
     return ""
 
 
-def _failed_for_nothing(case: Case, impact: Impact) -> str:
+def _failed_for_nothing(case: Case, facts: Facts) -> str:
     end = case.end
     assert end is not None
     if end.error_kind == "raised":
-        is_starving = any(strike.fault.startswith(STARVING) for strike in impact.docket.strikes)
         has_raised = (
             case.runs[end.run].has_raised if end.run in case.runs else any(run.has_raised for run in case.runs.values())
         )
-        return "" if has_raised or is_starving else "it failed with an exception, and no run of it has raised one"
+        return (
+            "" if has_raised or is_starving(facts) else "it failed with an exception, and no run of it has raised one"
+        )
     if end.error_kind in DEATHS and case.terms.ends != "quarantined":
-        hits, least = impact.hits(case), DEATHS[end.error_kind]
+        hits, least = facts.impact.hits(case), DEATHS[end.error_kind]
         return (
             ""
             if hits >= least
             else f"it ended {end.error_kind}, for which {least} of the faults must have hit it, and {hits or 'none'} can have"
         )
     return ""
+
+
+def is_starving(facts: Facts) -> bool:
+    """Whether something was taken away that any function needs."""
+    return any(strike.fault.startswith(STARVING) for strike in facts.docket.strikes)

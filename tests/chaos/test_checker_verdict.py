@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from regrow.chaos.reading import BOUNDS
 from regrow.chaos.recovery import BOUND_NAMES, distribution, percentile
 from regrow.gateway.story import WORDS
 from support.histories import valid
+from support.plants import gone_at_the_end
 
 ID = "33333333-0000-4000-8000-000000000000"
 
@@ -506,3 +508,13 @@ def test_a_slot_that_is_killed_hits_only_the_task_that_wrote_its_pid() -> None:
 def test_no_invariant_is_without_a_promise() -> None:
     assert all(invariant.promise.endswith(".") for invariant in INVARIANTS.values())
     assert isinstance(Experiment("x").expect.invariants, dict)
+
+
+def test_a_task_that_is_gone_at_the_end_is_lost_in_the_accounting_too() -> None:
+    plant = gone_at_the_end(valid(3), Random(3))
+    assert plant is not None
+
+    it = check(plant.evidence).accounting
+
+    assert it.lost == 1
+    assert it.acknowledged == it.completed + sum(it.failed.values()) + it.lost

@@ -31,6 +31,7 @@ LASTS_S = {
     "large": 0.01,
     "once": 0.1,
     "raise": 0.002,
+    "persistent": 0.002,
     "poison": 0.003,
     "twice": 0.002,
     "cancel": 3.0,
@@ -41,6 +42,7 @@ MIX = {
     "sleep100ms": 4,
     "sleep1s": 4,
     "raise": 2,
+    "persistent": 1,
     "poison": 1,
     "once": 2,
     "large": 1,
@@ -48,6 +50,7 @@ MIX = {
     "twice": 1,
     "cancel": 1,
 }
+RAISE = ("raise", "persistent")  # the second, which is not of our table, may be tried again
 ENDS = ("succeed", "fail", "give_up", "cancel")
 FAULTS = ("kill worker", "kill slot", "stop", "net.cut", "kill dispatcher", "kill gateway", "store.pause", "store.kill")
 
@@ -324,7 +327,7 @@ class Paper:
         if job.task.kind == "poison":
             self._slot_dies(job.worker, job.slot)
             return
-        self._mark("raise" if job.task.kind == "raise" else "end", job)
+        self._mark("raise" if job.task.kind in RAISE else "end", job)
         job.slot.job = None
         self._deliver(job)
         self._place()
@@ -341,10 +344,10 @@ class Paper:
     def _settle(self, job: Execution) -> None:
         task = job.task
         task.run = job.run
-        if task.kind != "raise":
+        if task.kind not in RAISE:
             task.value = value_of(task.kind, task.number)
             self._end(task, "succeed", "COMPLETED", "", job.worker_id)
-        elif task.retries < 1 and self.chance.random() < 0.3:
+        elif task.kind == "persistent" and task.retries < 1 and self.chance.random() < 0.5:
             task.retries += 1
             task.lease, task.status = None, "QUEUED"
             self._note(task, "retry", job.worker_id, "raised")

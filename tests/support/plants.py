@@ -11,11 +11,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from regrow.chaos.docket import LAST, Case, Docket
-from regrow.chaos.evidence import Evidence, Moment
+from regrow.chaos.evidence import Evidence, Moment, Strike
+from regrow.chaos.fault import Victim
 from regrow.chaos.history import ChildMove, Mark, Op, TaskMove
-from regrow.chaos.impact import Impact
+from regrow.chaos.impact import AFTER_S, Impact
 
 WALL = 1_700_000_000.0
+RAISES = ["submit", "claim", "fail"]  # the moves of a task that raises, and nothing else happens to it
 
 
 @dataclass
@@ -462,7 +464,7 @@ def left_alive(evidence: Evidence, chance: Random) -> Planted | None:
     found = [
         strike
         for strike in impact.docket.strikes
-        if strike.fault == "stop" and impact.over(strike) - (strike.applied_at or 0.0) > 3.6
+        if strike.fault == "stop" and impact.over(strike) - (strike.last_beat_at or strike.applied_at or 0.0) > AFTER_S
     ]
     if len(found) != 1 or found[0].victim is None:
         return None
@@ -473,6 +475,29 @@ def left_alive(evidence: Evidence, chance: Random) -> Planted | None:
         if not (isinstance(move, ChildMove) and move.path == path and move.event != "child.overdue")
     )
     return Planted(replace(evidence, moves=moves), path, found[0].applied_at, "nemesis")
+
+
+def left_alive_while_another_drains(evidence: Evidence, chance: Random) -> Planted | None:
+    """What is asked of the dispatcher keeps no supervisor of workers from noticing a silence."""
+    planted = left_alive(evidence, chance)
+    if planted is None or planted.at is None:
+        return None
+    at = planted.at - 1
+    term = Strike(99, "term", {}, at, at, victim=Victim("root/dispatcher", "dispatcher", 4243, 1, 1))
+    strikes = tuple(sorted([*planted.evidence.strikes, term], key=lambda strike: strike.planned_at))
+    return Planted(replace(planted.evidence, strikes=strikes), planted.subject, planted.at, planted.source)
+
+
+def acknowledged_too_early(evidence: Evidence, chance: Random) -> Planted | None:
+    """A second before the store had it."""
+    case = _pick(evidence, chance, lambda case: _completed(case) and bool(case.moves) and not case.terms.is_sent_twice)
+    if case is None or case.acknowledged is None:
+        return None
+    ops = tuple(
+        replace(op, at=op.at - 1) if op.number == case.number and op.action == "submit" else op for op in evidence.ops
+    )
+    ordered = tuple(sorted(ops, key=lambda op: op.at))
+    return Planted(replace(evidence, ops=ordered), _subject(case), case.acknowledged - 1, "client")
 
 
 def ended_too_late(evidence: Evidence, chance: Random) -> Planted | None:
@@ -503,6 +528,55 @@ def starved(evidence: Evidence, chance: Random) -> Planted | None:
     since = case.moves[1].at
     return Planted(
         _later(evidence, case, since - 0.0001, 20.0), _subject(case), case.starts[0].started + 20.0, "witness"
+    )
+
+
+def quarantined_too_soon(evidence: Evidence, chance: Random) -> Planted | None:
+    """Poison that ends at the first death of its slot."""
+    impact = Impact.of(Docket.of(evidence))
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: case.kind == "poison" and impact.hits(case) == 0 and case.end is not None and bool(case.moves),
+    )
+    if case is None or case.end is None or case.end.error_kind != "quarantined":
+        return None
+    first, last = case.starts[0], case.moves[-1]
+    marks = tuple(mark for mark in evidence.marks if mark.number != case.number or mark.run == first.token)
+    kept = {id(move) for move in case.moves[:2]}
+    moves = tuple(
+        replace(move, attempt=1) if move is last else move
+        for move in evidence.moves
+        if not isinstance(move, TaskMove) or move.task_id != case.ids[0] or move is last or id(move) in kept
+    )
+    return Planted(replace(evidence, marks=marks, moves=moves), _subject(case), case.end.at, "client")
+
+
+def tried_again_unasked(evidence: Evidence, chance: Random) -> Planted | None:
+    """A function without a retry policy raises, and is started again, by the record's own word."""
+    impact = Impact.of(Docket.of(evidence))
+    case = _pick(
+        evidence,
+        chance,
+        lambda case: case.kind == "raise" and impact.hits(case) == 0 and [it.move for it in case.moves] == RAISES,
+    )
+    if case is None:
+        return None
+    claim, fail = case.moves[1:]
+    at, step = fail.at, 0.0004
+    again = (
+        replace(fail, move="retry"),
+        replace(claim, at=at + step, attempt=2),
+        replace(fail, at=at + 3 * step, attempt=2),
+    )
+    moves = tuple(sorted([*(move for move in evidence.moves if move is not fail), *again], key=lambda move: move.at))
+    pid = case.starts[0].pid
+    marks = (
+        Mark("start", case.number, "e" * 16, pid, at + 2 * step),
+        Mark("raise", case.number, "e" * 16, pid, at + 2.5 * step),
+    )
+    return Planted(
+        replace(evidence, moves=moves, marks=(*evidence.marks, *marks)), _subject(case), at + 2 * step, "witness"
     )
 
 
@@ -677,6 +751,9 @@ ROWS = {
         quarantined_for_nothing, ("terminal_is_true", "poison_contained"), {"strikes": 2}
     ),
     "started again without a fault": Row(started_for_nothing, ("bounded_reexec",), {}),
+    "tried again, and nobody asked for it": Row(
+        tried_again_unasked, ("bounded_reexec",), {"mix": {"raise": 1, "noop": 5}}
+    ),
     "an attempt that is started twice": Row(started_twice_in_a_fault, ("bounded_reexec",), {}),
     "two runs at once": Row(started_while_running, ("no_overlap",), KILLS),
     "started twice, which it must not": Row(
@@ -686,13 +763,20 @@ ROWS = {
     "settled by a former attempt": Row(settled_by_a_former_attempt, ("legal_transitions",), {}),
     "given back though it had started": Row(given_back_though_started, ("legal_transitions",), KILLS),
     "found by a search": Row(found_by_a_search, ("legal_transitions",), {}),
+    "acknowledged before the store has it": Row(acknowledged_too_early, ("legal_transitions",), CALM),
     "running after its end": Row(revived, ("legal_transitions",), {}),
     "a death that is noticed late": Row(noticed_late, ("bounded_detection",), KILLS),
     "a silence that nobody ends": Row(left_alive, ("bounded_detection",), {"faults": ("stop",)}),
+    "a silence that nobody ends while another drains": Row(
+        left_alive_while_another_drains, ("bounded_detection",), {"faults": ("stop",)}
+    ),
     "an end that is read too late": Row(ended_too_late, ("liveness",), {}),
     "a run that does not settle": Row(never_settled, ("liveness",), {}),
     "a task that starves": Row(starved, ("fairness",), CALM),
     "poison that is not quarantined": Row(not_quarantined, ("poison_contained",), {"mix": {"poison": 1, "noop": 5}}),
+    "poison that is quarantined too soon": Row(
+        quarantined_too_soon, ("poison_contained",), {"mix": {"poison": 1, "noop": 5}}
+    ),
     "harmless, and quarantined": Row(quarantined_for_nothing, ("poison_contained", "terminal_is_true"), CALM),
     "a cancel that does nothing": Row(cancelled_in_vain, ("cancel_holds",), CANCELS),
     "a cancelled task that works on": Row(works_on, ("cancel_holds",), CANCELS),

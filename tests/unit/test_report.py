@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 import msgspec
 import pytest
 
-from regrow.chaos.course import bucket_s, buckets, latencies_ms
+from regrow.chaos.course import bucket_s, buckets, seen
 from regrow.chaos.drawing import histogram, seconds, timeline
 from regrow.chaos.evidence import Accounting, Distribution, Verdict
 from regrow.chaos.report import Report, compose, headline
@@ -33,7 +33,7 @@ def test_the_timeline_counts_every_task_where_it_was_sent_and_where_it_ended() -
 
 def test_latency_counts_from_when_a_task_was_meant_to_be_sent() -> None:
     (first, *_) = evidence().ops
-    latency = latencies_ms(evidence().ops)[first.number]
+    latency = seen(evidence().ops).latencies_ms[first.number]
 
     ended = next(op.at for op in evidence().ops if op.number == first.number and op.action == "read")
     assert latency == pytest.approx(1000 * (ended - BEGAN))
@@ -43,7 +43,7 @@ def test_a_long_run_has_no_more_stretches_than_can_be_seen() -> None:
     long = msgspec.structs.replace(evidence(), finished=BEGAN + 3700)
 
     assert bucket_s(long) == 16.0
-    assert len(buckets(long, 16.0)) == 232
+    assert len(buckets(long, 16.0, seen(long.ops))) == 232
 
 
 def test_the_accounting_adds_up_in_its_rows() -> None:
@@ -107,6 +107,7 @@ def test_the_page_tells_verdict_invariants_counter_examples_faults_and_how_to_ru
     html = page(report(Verdict.INVALID))
 
     for told in (
+        "What broke",
         "it has two ends",
         "and 11 more",
         "no_lost",
@@ -125,6 +126,9 @@ def test_the_text_tells_the_same() -> None:
     assert "| ✗ | one_terminal | a task ends once | 400 |" in lines
     assert "    " + FACTS.command in lines
     assert any("started <again>" in line for line in lines)
+    assert "| root/workers/worker-0 | 1 | signal:SIGKILL: 1 |" in lines
+    for head in ("## The tree", "## Steady state", "## What the faults cost"):
+        assert head in lines
 
 
 def test_a_report_is_the_same_after_json() -> None:

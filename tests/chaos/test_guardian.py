@@ -510,13 +510,12 @@ def test_undo_removes_the_directory_of_a_killed_run_and_no_other(
     (empty := tmp_path / "empty.jsonl").touch()
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with sleeper() as process:
-        for name, started_at in (("regrow-chaos-killed", 1), ("regrow-chaos-running", start_time(process.pid))):
-            (tmp_path / name).mkdir()
-            (tmp_path / name / "owner").write_text(f"{process.pid} {started_at}")
+        for word, started_at in (("killed", 1), ("running", start_time(process.pid))):
+            (tmp_path / f"regrow-chaos-{process.pid}-{started_at}-{word}").mkdir()  # and it came no further
 
         assert said_by_undo(empty) == (0, "nothing is left to undo\n")
 
-    assert [path.name for path in tmp_path.glob("regrow-chaos-*")] == ["regrow-chaos-running"]
+    assert [path.name.rpartition("-")[2] for path in tmp_path.glob("regrow-chaos-*")] == ["running"]
 
 
 def test_a_journal_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ their time is over, and at once when its standard input ends: whatever ends the 
                   ◀────────────Said──────────────                 stdin ends: all that is held is undone, the last first
 
 It is in a session of its own and ignores what a terminal sends, so Ctrl-C does not reach it, nor a kill of the chaos process's
-group. What it has undone by itself it writes into the journal.
+group. Whoever stops it (SIGSTOP) does not stop it for long: the chaos process lets it go on while it waits for it, and so does the
+kernel when the chaos process ends. What it has undone by itself it writes into the journal.
 """
 
+import ctypes
 import os
 import select
 import signal
@@ -21,7 +23,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import IO, Final, Self
 
 import msgspec
 
@@ -29,6 +31,8 @@ from regrow.chaos import undo
 from regrow.runtime.errors import RegrowError
 
 ANSWER_S: Final = 30.0  # an undo may wait for a store that starts
+WAKE_S: Final = 0.5  # between two times that it is let go on, while it is waited for
+PR_SET_PDEATHSIG: Final = 1
 SILENT: Final = "the process that undoes faults does not answer; no fault is made without it"
 
 
@@ -117,7 +121,10 @@ class Guardian:
         assert self._process.stdout is not None
         with suppress(BrokenPipeError):  # it was killed
             self._process.stdin.close()
-        self._process.wait()
+        while self._process.poll() is None:
+            self._wake()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(WAKE_S)
         self._process.stdout.close()
 
     def _ask(self, order: Order) -> Said:
@@ -126,14 +133,27 @@ class Guardian:
         if self._is_lost:
             raise GuardianLost(SILENT)
         try:
+            self._wake()
             self._process.stdin.write(msgspec.json.encode(order) + b"\n")
             self._process.stdin.flush()
-            if select.select([self._process.stdout], [], [], ANSWER_S)[0]:
+            if self._has_said(self._process.stdout):
                 return msgspec.json.decode(self._process.stdout.readline(), type=Said)
         except (BrokenPipeError, msgspec.DecodeError):
             pass
         self._is_lost = True  # an answer that came now would be taken for that to a later order
         raise GuardianLost(SILENT)
+
+    def _wake(self) -> None:
+        """It may have been stopped, and nobody else lets it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def _has_said(self, stdout: IO[bytes]) -> bool:
+        deadline = time.monotonic() + ANSWER_S
+        while time.monotonic() < deadline:
+            if select.select([stdout], [], [], WAKE_S)[0]:
+                return True
+            self._wake()
+        return False
 
 
 class Watch:
@@ -202,6 +222,9 @@ def main() -> None:
     """Take orders until standard input ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(
+        PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGCONT), 0, 0, 0
+    )  # if it is stopped when the pipe ends
     watch = Watch(Path(sys.argv[1]) if len(sys.argv) > 1 else None)
     decode = msgspec.json.Decoder(Order).decode
     rest = b""

@@ -26,7 +26,7 @@ from regrow.chaos.evidence import Strike
 from regrow.chaos.experiment import Step, Target
 from regrow.chaos.fault import Victim
 from regrow.chaos.faults import parse
-from regrow.chaos.faults.base import LONGEST_S, Blow, Fault
+from regrow.chaos.faults.base import Blow, Fault
 from regrow.chaos.guardian import Guardian, GuardianLost
 from regrow.chaos.journal import Applied, Header, Intent, Journal, Note, Undone
 from regrow.chaos.lineage import NoVictim, start_time
@@ -108,8 +108,8 @@ class Nemesis:
             raise ConfigError(f"{step.fault}: {reason}")
         if step.target is None and Need.VICTIM in fault.needs:
             raise ConfigError(f"{step.fault}: it needs a target; add 'target: {{role: worker}}'")
-        if step.for_s is not None and not 0 < step.for_s <= LONGEST_S:
-            raise ConfigError(f"{step.fault} for {step.for_s:g} s: use more than 0 and at most {LONGEST_S:g} seconds")
+        if step.for_s is not None:
+            fault.check_length(step.for_s)
         return fault
 
     def strike(self, step: Step, planned_at: float | None = None, patience_s: float = PATIENCE_S) -> tuple[Strike, ...]:
@@ -204,21 +204,13 @@ class Nemesis:
 
     def _secure(self, step: Step, deed: Deed) -> None:
         """From here on it will be undone whatever happens to this process."""
-        self._write(
-            Intent(
-                deed.number,
-                step.number,
-                step.fault,
-                step.options,
-                deed.strike.victim,
-                tuple(deed.blow.undos),
-                time.monotonic(),
-            )
-        )
-        if deed.blow.undos:
+        undos = tuple(deed.blow.undos)
+        victim, now = deed.strike.victim, time.monotonic()
+        self._write(Intent(deed.number, step.number, step.fault, step.options, victim, undos, now))
+        if undos:
             if self.guardian is None:
                 self.guardian = Guardian(self._path)
-            self.guardian.hold(deed.number, deed.blow.undos)
+            self.guardian.hold(deed.number, undos)
 
     def _end_after(self, deed: Deed, for_s: float) -> None:
         if deed.blow.undos and self.guardian is not None:

@@ -17,8 +17,7 @@ from regrow.chaos.program import Program
 from regrow.runtime import endpoints
 from regrow.runtime.hooks import VARIABLE
 
-PREFIX: Final = "regrow-chaos-"  # of the private directory
-OWNER: Final = "owner"  # in it: pid and start time of the process that made it
+PREFIX: Final = "regrow-chaos-"  # of the private directory; then pid and start time of the process that made it
 READY_WITHIN_S: Final = 30.0
 STOP_WITHIN_S: Final = 20.0
 GONE_WITHIN_S: Final = 2.0  # after the root, as fate sharing promises
@@ -111,9 +110,9 @@ class OwnTree:
 def remove_former() -> None:
     """The directories of runs that were killed: their trees have ended with them."""
     for former in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError, ValueError):
-            pid, started_at = map(int, (former / OWNER).read_text().split())
-            if not lives(pid, started_at):
+        with suppress(ValueError):
+            pid, started_at, _ = former.name.removeprefix(PREFIX).split("-")
+            if not lives(int(pid), int(started_at)):
                 shutil.rmtree(former, ignore_errors=True)
 
 
@@ -121,9 +120,9 @@ def remove_former() -> None:
 def private_home() -> Iterator[Path]:
     """A directory for the time of the block."""
     remove_former()
-    home = Path(tempfile.mkdtemp(prefix=PREFIX))
+    me = os.getpid()
+    home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{me}-{start_time(me)}-"))
     try:
-        (home / OWNER).write_text(f"{os.getpid()} {start_time(os.getpid())}")
         yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -51,6 +51,9 @@ STAGES: Final = ("detect", "requeue", "run", "service")
 VICTIM: Final = "victim"  # of what a fault needs
 TARGETED: Final = "{} is done to somebody: add 'target: {{role: worker}}'"
 UNTARGETED: Final = "{} is not done to one process: leave out the target"
+MOMENTARY: Final = (
+    "{} is over at once and nothing of it can be undone: leave out 'for'; a line that is to come later has an 'at'"
+)
 PERCENTILES: Final = ("p50", "p90", "p99", "max")
 BOUNDS: Final = [f"{stage}_{percentile}" for stage in STAGES for percentile in PERCENTILES]
 HITS: Final = re.compile(r"([a-z_.]+)_while_(running|idle|anything)")
@@ -67,10 +70,14 @@ WHEN: Final[dict[str, Reader]] = {
 
 
 class Vocabulary(msgspec.Struct, frozen=True):
-    """The words that other parts define: faults with their fields, kinds of tasks, invariants.  ``check`` raises ConfigError."""
+    """The words that other parts define: faults with their fields, kinds of tasks, invariants.
+
+    ``check`` raises ConfigError.  ``momentary``: faults of which nothing can be undone.
+    """
 
     faults: Mapping[str, type[msgspec.Struct]]
     check: Callable[[str, dict[str, Any]], object]
+    momentary: frozenset[str]
     kinds: tuple[str, ...]
     invariants: tuple[str, ...]
 
@@ -164,6 +171,8 @@ def _action(node: Node, words: Vocabulary) -> Action:
     needs = getattr(words.faults[name], "needs", None)
     if needs is not None and (VICTIM in needs) != ("target" in found):
         raise Mistake(node, (TARGETED if VICTIM in needs else UNTARGETED).format(name))
+    if "for" in found and name in words.momentary:
+        raise Mistake(node, MOMENTARY.format(name))
     names = {"at": "at_s", "every": "every_s", "jitter": "jitter_s", "every_jitter": "jitter_s", "for": "for_s"}
     timing = renamed({key: value for key, value in found.items() if key in when}, names)
     return Action(name, options, found.get("target"), **timing)

@@ -79,11 +79,15 @@ def shrink(
 
 
 class Bench:
-    """The tries with one run's plan.  Raises ConfigError, Damaged, and NothingBroken for a run that is not to be shrunk."""
+    """The tries with one run's plan.  Raises ConfigError, Damaged, TreeUnreadable, and NothingBroken for a run that is not to be shrunk."""
 
     def __init__(self, dossier: Dossier, tries: int, out: Path | None, url: str, console: Console) -> None:
+        from regrow.chaos.trial import check_attached
+
         self._experiment, self._plan = dossier.begun()
         self._meant = _broken(dossier)
+        if url:
+            check_attached(url, self._plan)
         self._out = _made(out or dossier.path / "shrinking")
         self._tries = tries
         self._url = url

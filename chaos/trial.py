@@ -69,6 +69,8 @@ def perform(
     Raises what keeps it from being done: ConfigError, Unfit, TreeUnreadable, ProgramFailed, KeyboardInterrupt.
     """
     planned = plan(experiment)
+    if url:
+        check_attached(url, planned)
     observer = _one_at_a_time(observer)
     twin = None
     with Interruptions() as interruptions:
@@ -84,6 +86,13 @@ def perform(
         evidence = _run(_Act(experiment, planned, dossier, observer), url, planned, interruptions)
     observer(Entered(Phase.CHECK, time.monotonic()))
     return _judged(dossier, evidence, twin)
+
+
+def check_attached(url: str, planned: Plan) -> None:
+    """Can all of it be done to the tree at ``url``?  Before anything of it is written.  Raises ConfigError, TreeUnreadable."""
+    with attached(url) as stage, Nemesis(stage.scene) as nemesis:
+        for step in planned.steps:
+            nemesis.check(step)
 
 
 def judge(path: Path) -> Trial:

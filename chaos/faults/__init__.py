@@ -78,6 +78,7 @@ AnyFault = (
 )
 
 FAULTS: Final[dict[str, type[Fault]]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyFault)}
+MOMENTARY: Final = frozenset(name for name, kind in FAULTS.items() if not kind.lasts())
 
 MISSING: Final = re.compile("Object missing required field `(.*)`")
 BOUNDS: Final = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}

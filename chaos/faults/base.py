@@ -12,6 +12,7 @@ from regrow.chaos.fault import Victim
 from regrow.chaos.lineage import NoVictim
 from regrow.chaos.scene import Need, Scene
 from regrow.chaos.undo import Undo
+from regrow.runtime.errors import ConfigError
 
 LONGEST_S = 24 * 3600.0
 
@@ -48,6 +49,19 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """The base of all: ``tag`` is its name in experiments, its fields are its options, the docstring's first line says what it does."""
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+
+    @classmethod
+    def lasts(cls) -> bool:
+        """Is there anything to undo?  Else it is over as soon as it is made."""
+        return cls.prepare is not Fault.prepare
+
+    def check_length(self, for_s: float) -> None:
+        """Can it be undone after ``for_s``?  Raises ConfigError."""
+        name = self.__struct_config__.tag
+        if not self.lasts():
+            raise ConfigError(f"{name} for {for_s:g} s: it is over at once, and nothing of it can be undone")
+        if not 0 < for_s <= LONGEST_S:
+            raise ConfigError(f"{name} for {for_s:g} s: use more than 0 and at most {LONGEST_S:g} seconds")
 
     def prepare(self, blow: Blow) -> tuple[Undo, ...]:  # noqa: ARG002
         """Get ready, without harm to anybody; what will undo it.  They are on disk, and held by the guardian, before ``strike``."""

@@ -8,19 +8,24 @@ from typing import Any
 
 import pytest
 
+from regrow.chaos.dossier import Dossier
+from regrow.chaos.evidence import Verdict
 from regrow.chaos.experiment import Configuration
 from regrow.chaos.fault import Role
 from regrow.chaos.history import TaskMove
 from regrow.chaos.permission import local, permission
 from regrow.chaos.proxy import Proxy
+from regrow.chaos.schedule import plan
 from regrow.chaos.stage import own
+from regrow.chaos.suites import load
 from regrow.chaos.tree import TreeGone, only
 from regrow.runtime.errors import ConfigError
 from regrow.runtime.spec import ChildState
 from regrow.runtime.tree import TreeNode
 from support.chaos import ChaosRun, run
 from support.cluster import Cluster, running
-from support.command import regrow
+from support.command import complaint, regrow
+from support.runs import findings
 from support.waiting import wait_until
 
 SMALL = """
@@ -89,6 +94,19 @@ def test_faults_that_a_running_tree_cannot_have_are_refused(tmp_path: Path, clus
     assert ended.code() == 3
     assert "there is no proxy on the link dispatcher-store" in ended.text
     assert "without --url" in ended.text
+    assert not ended.dossier.path.exists()
+
+
+def test_nothing_is_left_of_a_shrinking_that_the_tree_cannot_have(tmp_path: Path, cluster: Cluster) -> None:
+    (file := tmp_path / "experiment.yaml").write_text(NEEDS_PROXIES)
+    experiment = load(str(file))
+    whole = Dossier.new(tmp_path / "run", experiment, plan(experiment))
+    whole.keep_findings(findings(Verdict.INVALID))
+
+    refused = regrow("chaos", "shrink", str(whole.path), "--url", cluster.url)
+
+    assert "there is no proxy on the link dispatcher-store" in complaint(refused, 3)
+    assert not (whole.path / "shrinking").exists()
 
 
 def test_a_tree_behind_a_tunnel_may_be_of_another_machine_and_is_refused(tmp_path: Path, cluster: Cluster) -> None:

@@ -6,9 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -208,6 +209,18 @@ def test_whatever_a_terminal_sends_to_all_nothing_is_left(tree: OwnTree, tmp_pat
         process.wait(WITHIN_S)
 
 
+def test_a_stopped_guardian_undoes_all_when_the_chaos_process_is_killed(tree: OwnTree, tmp_path: Path) -> None:
+    traces = Traces(tree)
+    with striker(tree, tmp_path / "journal.jsonl", [step("stop", ROOT)]) as (process, made):
+        wait_until(traces.found, WITHIN_S, "it is done: a signal takes its time", every=0.01)
+        stop(made.guardian)
+
+        process.kill()
+
+        wait_until(lambda: not traces.found(), WITHIN_S, "nothing is left", every=0.05)
+        wait_until(lambda: not is_alive(made.guardian), WITHIN_S, "the guardian has ended")
+
+
 def test_without_a_guardian_no_fault_is_made(tree: OwnTree, tmp_path: Path) -> None:
     traces = Traces(tree)
     with Nemesis(tree.scene, tmp_path / "journal") as nemesis:
@@ -282,11 +295,47 @@ def sleeper(*, is_stopped: bool = False) -> Iterator["subprocess.Popen[bytes]"]:
     with subprocess.Popen(["sleep", "60"]) as process:
         try:
             if is_stopped:
-                process.send_signal(signal.SIGSTOP)
-                wait_until(lambda: _status(process.pid) == "stopped", WITHIN_S, "it is stopped")
+                stop(process.pid)
             yield process
         finally:
             process.kill()
+
+
+def stop(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: _status(pid) == "stopped", WITHIN_S, "it is stopped")
+
+
+def test_a_guardian_that_somebody_has_stopped_is_let_go_on_by_whoever_waits_for_it() -> None:
+    with sleeper(is_stopped=True) as process, ending(Guardian()) as guardian:
+        undo = Continue(process.pid, start_time(process.pid))
+        began = time.monotonic()
+        stop(guardian.pid)
+        guardian.hold(1, [undo])
+        stop(guardian.pid)
+        assert guardian.undo(1) == (f"process {process.pid} goes on",)
+        stop(process.pid)
+        guardian.hold(2, [undo])
+        stop(guardian.pid)
+
+        closing = threading.Thread(target=guardian.close, daemon=True)
+        closing.start()
+        closing.join(WITHIN_S)
+
+        assert not closing.is_alive()
+        assert time.monotonic() - began < WITHIN_S
+        assert _status(process.pid) != "stopped"
+
+
+@contextmanager
+def ending(guardian: Guardian) -> Iterator[Guardian]:
+    """One that may be stopped when its test fails."""
+    try:
+        yield guardian
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(guardian.pid, signal.SIGKILL)
+        guardian.close()
 
 
 def test_what_is_released_is_not_undone() -> None:
@@ -337,13 +386,10 @@ def test_what_cannot_be_undone_is_told_and_the_rest_is_done(tmp_path: Path) -> N
 
 
 def test_a_late_answer_of_the_guardian_is_not_taken_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regrow.chaos.guardian.ANSWER_S", 0.1)
+    monkeypatch.setattr("regrow.chaos.guardian.ANSWER_S", 0.0)
     with sleeper(is_stopped=True) as process, Guardian() as guardian:
-        one = Continue(process.pid, start_time(process.pid))
-        os.kill(guardian.pid, signal.SIGSTOP)
         with pytest.raises(GuardianLost):
-            guardian.hold(1, [one])
-        os.kill(guardian.pid, signal.SIGCONT)  # and it says that it holds them
+            guardian.hold(1, [Continue(process.pid, start_time(process.pid))])  # soon it says that it holds them
         monkeypatch.setattr("regrow.chaos.guardian.ANSWER_S", WITHIN_S)
 
         with pytest.raises(GuardianLost):
@@ -464,13 +510,12 @@ def test_undo_removes_the_directory_of_a_killed_run_and_no_other(
     (empty := tmp_path / "empty.jsonl").touch()
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with sleeper() as process:
-        for name, started_at in (("regrow-chaos-killed", 1), ("regrow-chaos-running", start_time(process.pid))):
-            (tmp_path / name).mkdir()
-            (tmp_path / name / "owner").write_text(f"{process.pid} {started_at}")
+        for word, started_at in (("killed", 1), ("running", start_time(process.pid))):
+            (tmp_path / f"regrow-chaos-{process.pid}-{started_at}-{word}").mkdir()  # and it came no further
 
         assert said_by_undo(empty) == (0, "nothing is left to undo\n")
 
-    assert [path.name for path in tmp_path.glob("regrow-chaos-*")] == ["regrow-chaos-running"]
+    assert [path.name.rpartition("-")[2] for path in tmp_path.glob("regrow-chaos-*")] == ["running"]
 
 
 def test_a_journal_that_is_not_there_is_named(tmp_path: Path) -> None:

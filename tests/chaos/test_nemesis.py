@@ -160,6 +160,14 @@ def test_the_shortest_freeze_ends_too(scene: Scene, monkeypatch: pytest.MonkeyPa
         wait_until(lambda: not is_stopped(victim.pid), 3, "it goes on")
 
 
+def test_a_time_is_refused_for_a_fault_that_nothing_undoes() -> None:
+    node = TreeNode("w", "root/w", Role.WORKER, 1, ChildState.RUNNING, 1, 0)
+    kill_nobody = Step(1, 0.0, "kill", {}, Target(Role.WORKER, "another"), 5.0, 0)
+
+    with pytest.raises(ConfigError, match="kill for 5 s: it is over at once, and nothing of it can be undone"):
+        Nemesis(seen_as(node)).strike(kill_nobody, patience_s=0.0)
+
+
 @pytest.mark.parametrize("for_s", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_freeze_that_could_not_be_undone_in_time_is_refused(for_s: float) -> None:
     node = TreeNode("w", "root/w", Role.WORKER, 1, ChildState.RUNNING, 1, 0)

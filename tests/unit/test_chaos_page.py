@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from regrow.chaos.fault import Victim
-from regrow.chaos.faults import FAULTS
+from regrow.chaos.faults import FAULTS, MOMENTARY
 from regrow.chaos.faults.base import Blow
 from regrow.chaos.lineage import start_time
 from regrow.chaos.scene import Need, Scene
@@ -43,6 +43,13 @@ def test_a_row_has_the_faults_options_and_what_it_is_done_to(row: list[str]) -> 
 
     assert row[3] == options(name)
     assert row[1] == next((ON[need] for need in FAULTS[name].needs), "machine")
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0].strip("`"))
+def test_a_row_says_whether_anything_undoes_the_fault(row: list[str]) -> None:
+    undone_by = row[5] if row[5] != "the same" else "nothing"
+
+    assert undone_by.startswith("nothing") == (row[0].strip("`") in MOMENTARY)
 
 
 def test_the_example_of_a_new_fault_works() -> None:

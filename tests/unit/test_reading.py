@@ -39,7 +39,7 @@ def check(name: str, options: dict[str, object]) -> None:
         raise ConfigError(f"{name}: {error}") from None
 
 
-WORDS = Vocabulary(FAULTS, check, ("noop", "sleep1s"), ("no_lost", "no_overlap_beyond"))
+WORDS = Vocabulary(FAULTS, check, frozenset({"kill"}), ("noop", "sleep1s"), ("no_lost", "no_overlap_beyond"))
 
 WHOLE = """
 version: 1
@@ -180,6 +180,9 @@ def test_a_probe_of_chaos_toolkit_is_read_as_it_stands() -> None:
          "line 11: steady-state-hypothesis: two probes are called 'canary': each needs a name of its own"),
         ("for: 10s", "for: 0s",
          "line 20: method[1].for: 0 s is no time: say how long, or leave it out for as long as the run goes on"),
+        ("jitter: 1s, count: 3", "jitter: 1s, count: 3, for: 5s",
+         ("line 19: method[0]: kill is over at once and nothing of it can be undone: leave out 'for'; "
+          "a line that is to come later has an 'at'")),
         ("target: {role: dispatcher, pick: first, while: idle}, ", "",
          "line 19: method[0]: kill is done to somebody: add 'target: {role: worker}'"),
         ("link: worker-dispatcher, ", "link: worker-dispatcher, target: {role: worker}, ",

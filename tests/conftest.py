@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 from regrow.runtime.process import become_subreaper
 from support.waiting import wait_until
@@ -24,6 +25,8 @@ def pytest_configure() -> None:
     What programs inherit of signals is the same however the suite was started: nohup, say, would have them ignored.
     """
     become_subreaper()
+    settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's affair
+    settings.load_profile("untimed")
     for number in (signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

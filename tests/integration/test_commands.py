@@ -293,7 +293,7 @@ def test_a_local_dispatcher_has_one_worker_of_its_own_whatever_the_size_of_pools
         words = ["dispatcher", "-m", "local", "--slots", "3", "--redis-url", url]
         process = stack.enter_context(part(tmp_path / "log", *words, REGROW_WORKERS="2"))
 
-        wait_until(lambda: slots_of_workers(process.pid) == [3], 20, "one worker, with three slots")
+        wait_until(lambda: slots_of_workers(process.pid) == [3], 60, "one worker, with three slots")
 
 
 def slots_of_workers(pid: int) -> list[int]:

@@ -23,7 +23,7 @@ from regrow.runtime.link import connect_dealer
 from support.waiting import wait_until
 
 M = TypeVar("M")
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class LoneDispatcher:

@@ -36,8 +36,8 @@ def report(run: Path | None = None, /) -> int:
 
 
 def newest() -> Path:
-    """The run that was begun last.  Raises ConfigError when there is none."""
-    found = sorted(RUNS.glob("*/experiment.json"), key=lambda file: file.stat().st_mtime)
+    """The last run that was not broken off before there was anything to judge.  Raises ConfigError when there is none."""
+    found = sorted(RUNS.glob("*/evidence.json"), key=lambda file: file.stat().st_mtime)
     if not found:
         raise ConfigError(
             f"there is no run in ./{RUNS}: name the directory of one, or make one with 'regrow chaos run SUITE'"

@@ -25,7 +25,11 @@ def of_task(case: Case, impact: Impact) -> tuple[Moment, ...]:
         *(Moment(move.at, "record", _move(move)) for move in moves),
     ]
     workers = {name_of(move.worker) for move in moves if move.worker}
-    told += _around(told, workers, impact)
+    checks = (
+        {op.at for op in case.ops if op.action == "final"} if case.ends else set()
+    )  # later, and no part of its life
+    life = [moment.at for moment in told if moment.at not in checks]
+    told += _around(life, workers, impact)
     return _cut(sorted(told, key=lambda moment: moment.at))
 
 
@@ -111,12 +115,11 @@ def _strike(strike: Strike) -> Iterator[Moment]:
         yield Moment(strike.undone_at, "nemesis", f"{strike.fault} on {whom} undone")
 
 
-def _around(told: list[Moment], workers: set[str], impact: Impact) -> Iterator[Moment]:
-    """Faults and ends of processes in the time of these moments that can have to do with them."""
-    if not told:
+def _around(life: list[float], workers: set[str], impact: Impact) -> Iterator[Moment]:
+    """Faults and ends of processes in that time that can have to do with a task of these workers."""
+    if not life:
         return
-    since = min(moment.at for moment in told) - SLACK_S
-    until = max(moment.at for moment in told) + SLACK_S
+    since, until = min(life) - SLACK_S, max(life) + SLACK_S
     for strike in impact.docket.strikes:
         is_meant = reach(strike) is not Reach.WORKER or strike.worker in workers or not workers
         if is_meant and (strike.applied_at or 0.0) <= until and impact.over(strike) >= since - AFTER_S:

@@ -1,10 +1,12 @@
 """Core: whether a cancel holds: whoever was told so sees his task ended from then on, and nobody works at it any more."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from regrow.chaos.docket import ENDED, Case
-from regrow.chaos.history import Op
+from regrow.chaos.docket import ENDED, Case, Run
+from regrow.chaos.history import ChildMove, Op
+from regrow.chaos.impact import SAME_S
 from regrow.chaos.invariants.ruling import NO_MARKS, Facts, Ruling, Violation
 
 CANCELLED: Final = "cancelled"
@@ -19,7 +21,7 @@ def cancel_holds(facts: Facts, bound: float | None) -> Ruling:
     """
     limit_s = WORKS_ON_S if bound is None else bound
     found, checked, late = [], 0, 0
-    deaths = {move.pid: move.at for move in facts.docket.children if move.event == "slot.down"}
+    deaths = _deaths_of_slots(facts.docket.children)
     for case in facts.docket.cases.values():
         cancels = [op for op in case.ops if op.action == "cancel"]
         answer = next((op for op in cancels if op.type == "ok"), None)
@@ -44,9 +46,23 @@ def _goes_on(case: Case, answer: Op) -> str:
     return ""
 
 
-def _works_on(case: Case, answer: Op, limit_s: float, facts: Facts, deaths: Mapping[int | None, float]) -> str:
+def _deaths_of_slots(children: Iterable[ChildMove]) -> dict[int, list[float]]:
+    """When processes of each number ended, in order: in an hour a number may come to be somebody else's."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for move in sorted(children, key=lambda move: move.at):
+        if move.event == "slot.down" and move.pid is not None:
+            found[move.pid].append(move.at)
+    return found
+
+
+def _end_of(run: Run, deaths: Mapping[int, list[float]]) -> float:
+    """Of one that has not told of its end: when its process ended, as far as known."""
+    return next((at for at in deaths.get(run.pid, ()) if at >= run.started - SAME_S), run.started)
+
+
+def _works_on(case: Case, answer: Op, limit_s: float, facts: Facts, deaths: Mapping[int, list[float]]) -> str:
     signs = [mark.at for mark in case.marks]
-    signs += [deaths.get(run.pid, run.started) for run in case.runs.values() if run.ended is None]
+    signs += [_end_of(run, deaths) for run in case.runs.values() if run.ended is None]
     last = max(signs, default=answer.at)
     if answer.error_kind != CANCELLED or last <= answer.at + limit_s or facts.impact.hits(case):
         return ""

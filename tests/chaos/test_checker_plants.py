@@ -7,7 +7,7 @@ import pytest
 from regrow.chaos.checker import INVARIANTS, check
 from regrow.chaos.evidence import Verdict
 from support.histories import valid
-from support.plants import ROWS, Planted, Row, moments
+from support.plants import CANCELS, ROWS, Planted, Row, killed_at_once_and_its_number_again_later, moments
 
 PLACES = 4  # of each plant, in different histories
 SEEDS = 80  # that are tried for them
@@ -41,6 +41,14 @@ def test_a_planted_violation_is_found_and_no_other(row: Row) -> None:
         assert f"{plant.subject} ".strip() in f"{example.subject} "
         if plant.at is not None:
             assert any(abs(at - plant.at) < 1e-6 for at in moments(example.timeline, plant.source)), (seed, example)
+
+
+def test_the_end_of_a_later_process_of_the_same_number_is_no_sign_of_work() -> None:
+    histories = [killed_at_once_and_its_number_again_later(valid(seed, **CANCELS), Random(seed)) for seed in range(9)]
+    made = [evidence for evidence in histories if evidence is not None]
+
+    assert made
+    assert Verdict.INVALID not in {check(evidence).verdict for evidence in made}
 
 
 def test_every_invariant_has_a_planted_violation_of_its_own() -> None:

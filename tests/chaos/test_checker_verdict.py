@@ -21,6 +21,7 @@ from regrow.chaos.invariants.executions import overlap
 from regrow.chaos.invariants.moves import NOTES, TRANSITIONS
 from regrow.chaos.reading import BOUNDS
 from regrow.chaos.recovery import BOUND_NAMES, distribution, percentile
+from regrow.chaos.timeline import of_task
 from regrow.gateway.story import WORDS
 from support.histories import valid
 from support.plants import gone_at_the_end
@@ -259,6 +260,19 @@ def test_a_death_that_is_seen_at_once_is_of_the_other_path() -> None:
     (recovery,) = check(replace(evidence, moves=moves)).recoveries
 
     assert (recovery.path, recovery.detected) == ("sentinel", 10.002)
+
+
+def test_the_story_of_a_task_ends_with_it_and_with_the_last_read() -> None:
+    evidence = story()
+    victim = Victim("root/workers/worker-1", "worker", 60, 1, 7)
+    later = Strike(2, "kill", {}, 17.0, 17.0, victim=victim, worker="worker-1")
+    docket = Docket.of(replace(evidence, strikes=(*evidence.strikes, later)))
+
+    told = of_task(docket.cases[0], Impact.of(docket))
+
+    assert 10.0 in {moment.at for moment in told if moment.source == "nemesis"}
+    assert 17.0 not in {moment.at for moment in told}
+    assert told[-1].at == 20.0
 
 
 def test_a_stopped_worker_that_keeps_its_task_too_long_is_told_with_both_figures() -> None:

@@ -653,11 +653,26 @@ def killed_late(evidence: Evidence, chance: Random) -> Planted | None:
     case = _cancelled(evidence, chance, has_run=True)
     if case is None:
         return None
-    run = case.starts[0]
     answer = next(op for op in case.ops if op.action == "cancel" and op.type == "ok")
-    at = answer.at + 1.5
-    end = ChildMove(at, WALL + at, "slot.down", "root/workers/worker-0/slot-0", 1, run.pid, "signal:SIGKILL")
-    return Planted(replace(evidence, moves=_insert(evidence.moves, end)), _subject(case), answer.at, "client")
+    moves = _insert(evidence.moves, end_of_slot(answer.at + 1.5, case.starts[0].pid))
+    return Planted(replace(evidence, moves=moves), _subject(case), answer.at, "client")
+
+
+def end_of_slot(at: float, pid: int) -> ChildMove:
+    """The record has that this process, a slot, was killed then."""
+    return ChildMove(at, WALL + at, "slot.down", "root/workers/worker-0/slot-0", 1, pid, "signal:SIGKILL")
+
+
+def killed_at_once_and_its_number_again_later(evidence: Evidence, chance: Random) -> Evidence | None:
+    """No violation: a cancelled run is killed, and a slot that has its process's number by then is killed much later."""
+    case = _cancelled(evidence, chance, has_run=True)
+    if case is None:
+        return None
+    answer = next(op for op in case.ops if op.action == "cancel" and op.type == "ok")
+    moves = evidence.moves
+    for after_s in (0.1, 1000.0):
+        moves = _insert(moves, end_of_slot(answer.at + after_s, case.starts[0].pid))
+    return replace(evidence, moves=moves)
 
 
 def cancelled_by_nobody(evidence: Evidence, chance: Random) -> Planted | None:

@@ -73,7 +73,7 @@ def test_of_seven_faults_the_one_that_breaks_it_is_left_and_breaks_it_again(tmp_
     assert guilty.fault == "kill"
     assert [(it.fault, it.at_s, it.seed, it.target) for it in left] == [(guilty.fault, 2.0, guilty.seed, guilty.target)]
     assert "1 of 7 faults are enough so far: 6" in text
-    assert text.splitlines()[-1] == f"regrow chaos run {file}"
+    assert text.splitlines()[-1] == f"regrow chaos run {file} --seed 1"
     assert run(tmp_path / "again", file.read_text(), "--no-baseline", variables=variables).code() == 1
 
 

@@ -263,13 +263,23 @@ def without_raising(evidence: Evidence, chance: Random) -> Planted | None:
 
 def quarantined_for_nothing(evidence: Evidence, chance: Random) -> Planted | None:
     """A harmless task that no fault has hit."""
+    return _fails_after_all(evidence, chance, "give_up", "quarantined")
+
+
+def damaged_by_nobody(evidence: Evidence, chance: Random) -> Planted | None:
+    """Its record does not fit together, and no fault damages records."""
+    return _fails_after_all(evidence, chance, "fail", "corrupt_payload")
+
+
+def _fails_after_all(evidence: Evidence, chance: Random, ending: str, kind: str) -> Planted | None:
+    """One that had completed, and that no fault has hit."""
     impact = Impact.of(Docket.of(evidence))
     case = _pick(evidence, chance, lambda case: _completed(case) and impact.hits(case) == 0)
     if case is None or case.end is None:
         return None
-    ops = _both(evidence, case.number, status="FAILED", error_kind="quarantined", value="")
+    ops = _both(evidence, case.number, status="FAILED", error_kind=kind, value="")
     moves = tuple(
-        replace(move, move="give_up", why="quarantined")
+        replace(move, move=ending, why=kind)
         if isinstance(move, TaskMove) and move.task_id == case.ids[0] and move.move == "succeed"
         else move
         for move in evidence.moves
@@ -761,6 +771,7 @@ ROWS = {
     "completed without an end": Row(without_an_end, ("terminal_is_true",), {}),
     "completed by a run of another task": Row(by_another_run, ("terminal_is_true",), {}),
     "completed by a former attempt": Row(by_a_former_run, ("terminal_is_true",), KILLS),
+    "damaged by nobody": Row(damaged_by_nobody, ("terminal_is_true",), {"strikes": 2}),
     "raised without an exception": Row(without_raising, ("terminal_is_true",), {}),
     "quarantined without a death": Row(
         quarantined_for_nothing, ("terminal_is_true", "poison_contained"), {"strikes": 2}

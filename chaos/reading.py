@@ -48,7 +48,6 @@ from regrow.chaos.hypothesis_reading import hypothesis
 from regrow.runtime.errors import ConfigError
 
 STAGES: Final = ("detect", "requeue", "run", "service")
-VICTIM: Final = "victim"  # of what a fault needs
 TARGETED: Final = "{} is done to somebody: add 'target: {{role: worker}}'"
 UNTARGETED: Final = "{} is not done to one process: leave out the target"
 MOMENTARY: Final = (
@@ -72,11 +71,12 @@ WHEN: Final[dict[str, Reader]] = {
 class Vocabulary(msgspec.Struct, frozen=True):
     """The words that other parts define: faults with their fields, kinds of tasks, invariants.
 
-    ``check`` raises ConfigError.  ``momentary``: faults of which nothing can be undone.
+    ``check`` raises ConfigError.  ``targeted``: faults that are done to processes; ``momentary``: of which nothing can be undone.
     """
 
     faults: Mapping[str, type[msgspec.Struct]]
     check: Callable[[str, dict[str, Any]], object]
+    targeted: frozenset[str]
     momentary: frozenset[str]
     kinds: tuple[str, ...]
     invariants: tuple[str, ...]
@@ -168,9 +168,9 @@ def _action(node: Node, words: Vocabulary) -> Action:
         raise Mistake(node, "'count' needs 'every': how far apart are they?")
     if "every" in found and "count" not in found:
         raise Mistake(node, "'every' needs 'count': how many of them?")
-    needs = getattr(words.faults[name], "needs", None)
-    if needs is not None and (VICTIM in needs) != ("target" in found):
-        raise Mistake(node, (TARGETED if VICTIM in needs else UNTARGETED).format(name))
+    is_targeted = name in words.targeted
+    if is_targeted != ("target" in found):
+        raise Mistake(node, (TARGETED if is_targeted else UNTARGETED).format(name))
     if "for" in found and name in words.momentary:
         raise Mistake(node, MOMENTARY.format(name))
     names = {"at": "at_s", "every": "every_s", "jitter": "jitter_s", "every_jitter": "jitter_s", "for": "for_s"}

@@ -12,7 +12,9 @@ from regrow.chaos.kinds import KINDS
 from regrow.chaos.reading import Vocabulary, read
 from regrow.runtime.errors import ConfigError
 
-WORDS: Final = Vocabulary(faults.FAULTS, faults.parse, faults.MOMENTARY, tuple(KINDS), tuple(INVARIANTS))
+WORDS: Final = Vocabulary(
+    faults.FAULTS, faults.parse, faults.TARGETED, faults.MOMENTARY, tuple(KINDS), tuple(INVARIANTS)
+)
 ORDER: Final = (
     "smoke",
     "worker-churn",

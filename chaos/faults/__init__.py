@@ -40,6 +40,7 @@ from regrow.chaos.faults.store_stop import StoreStop
 from regrow.chaos.faults.stutter import Stutter
 from regrow.chaos.faults.task_poison import TaskPoison
 from regrow.chaos.faults.term import Term
+from regrow.chaos.scene import Need
 from regrow.runtime.errors import ConfigError
 
 AnyFault = (
@@ -78,6 +79,7 @@ AnyFault = (
 )
 
 FAULTS: Final[dict[str, type[Fault]]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyFault)}
+TARGETED: Final = frozenset(name for name, kind in FAULTS.items() if Need.VICTIM in kind.needs)
 MOMENTARY: Final = frozenset(name for name, kind in FAULTS.items() if not kind.lasts())
 
 MISSING: Final = re.compile("Object missing required field `(.*)`")

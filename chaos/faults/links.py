@@ -29,4 +29,4 @@ class OnLink(Fault, frozen=True, kw_only=True):
         proxy: Proxy = blow.scene.proxy(self.link)
         blow.heal.append(partial(proxy.heal_one, fault))
         proxy.apply(fault, WAYS[way], to_half=to_half)
-        return f"{self.link}, {way}"
+        return f"{self.link}, {way}" + (", every second one" if to_half else "")

@@ -15,4 +15,4 @@ class NetCut(OnLink, frozen=True, kw_only=True, tag="net.cut"):
 
     def strike(self, blow: Blow) -> str:
         """Both directions."""
-        return self.put(blow, Cut(), to_half=self.half) + (", every second one" if self.half else "")
+        return self.put(blow, Cut(), to_half=self.half)

@@ -18,4 +18,4 @@ class NetOneWay(OnLink, frozen=True, kw_only=True, tag="net.one_way"):
 
     def strike(self, blow: Blow) -> str:
         """The other one goes on."""
-        return self.put(blow, Cut(), self.way, to_half=self.half) + (", every second one" if self.half else "")
+        return self.put(blow, Cut(), self.way, to_half=self.half)

@@ -1,7 +1,5 @@
 """Experiments as they are written: what they mean, and what is said of mistakes."""
 
-from typing import ClassVar
-
 import msgspec
 import pytest
 
@@ -15,13 +13,9 @@ from regrow.runtime.errors import ConfigError
 class Kill(msgspec.Struct, frozen=True):
     """No options."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"victim"})
-
 
 class Delay(msgspec.Struct, frozen=True):
     """Some options, one of which is called as one of the method's own keys."""
-
-    needs: ClassVar[frozenset[str]] = frozenset({"link"})
 
     link: str
     delay_s: float
@@ -39,7 +33,9 @@ def check(name: str, options: dict[str, object]) -> None:
         raise ConfigError(f"{name}: {error}") from None
 
 
-WORDS = Vocabulary(FAULTS, check, frozenset({"kill"}), ("noop", "sleep1s"), ("no_lost", "no_overlap_beyond"))
+WORDS = Vocabulary(
+    FAULTS, check, frozenset({"kill"}), frozenset({"kill"}), ("noop", "sleep1s"), ("no_lost", "no_overlap_beyond")
+)
 
 WHOLE = """
 version: 1

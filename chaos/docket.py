@@ -123,7 +123,7 @@ class Docket:
     cases: dict[int, Case] = field(default_factory=dict)
     by_id: dict[str, Case] = field(default_factory=dict)
     strangers: dict[str, list[TaskMove]] = field(default_factory=dict)  # moves of ids that no submit was answered with
-    children: list[ChildMove] = field(default_factory=list)
+    children: list[ChildMove] = field(default_factory=list)  # in order of time
     strikes: list[Strike] = field(default_factory=list)  # those that were applied, in order of time
 
     @classmethod
@@ -214,6 +214,7 @@ class Docket:
                 case.moves.append(move)
             else:
                 self.strangers.setdefault(move.task_id, []).append(move)
+        self.children.sort(key=lambda move: move.at)
 
 
 def name_of(worker: str) -> str:

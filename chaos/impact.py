@@ -35,6 +35,7 @@ HARMLESS_LINKS: Final = frozenset({"client-gateway", "gateway-store"})
 HARMLESS: Final = ("start.", "task.", "version.")
 SILENCES: Final = ("stop", "freeze", "stutter", "partition", "net.", "zmq.", "frame.", "msg.", "cpu.")
 AT_ONCE: Final = ("kill", "store.kill", "store.restart", "store.disconnect", "store.flush")
+DAMAGING: Final = ("payload.", "disk.")  # may change a task's record, or take it out of its queue or its lease
 DRAINS: Final = frozenset({"term", "int"})
 
 
@@ -112,6 +113,7 @@ class Impact:
     docket: Docket
     struck: list[tuple[Strike, list[Hold]]] = field(default_factory=list)
     crashes: list[float] = field(default_factory=list)  # of the store, that may have cost the last writes
+    is_store_damaged: bool = False  # by such a crash or otherwise: what is stored need not fit together
     _blows: list[Blow] = field(default_factory=list)
     _disturbances: list[tuple[Strike, float, float]] = field(default_factory=list)
     _hits: dict[int, int] = field(default_factory=dict)
@@ -122,6 +124,7 @@ class Impact:
         impact = cls(docket)
         if docket.evidence.experiment.configuration.durability == "everysec":
             impact.crashes = [strike.applied_at or 0.0 for strike in docket.strikes if is_store_crash(strike)]
+        impact.is_store_damaged = bool(impact.crashes) or any(it.fault.startswith(DAMAGING) for it in docket.strikes)
         impact._blows = [impact._blow(it) for it in docket.strikes if reach(it) is not Reach.NOTHING]
         impact._blows += [
             Blow(move.at - SLACK_S, move.at + REVIVAL_S, "", 1, is_silent=False)

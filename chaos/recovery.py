@@ -83,7 +83,7 @@ class _Deaths:
         self._impact = impact
         self._by_path: dict[str, list[ChildMove]] = defaultdict(list)
         self._ups: dict[str, list[float]] = defaultdict(list)
-        for move in sorted(impact.docket.children, key=lambda move: move.at):
+        for move in impact.docket.children:
             if move.event in ENDINGS:
                 self._by_path[move.path].append(move)
             elif move.event == "child.up":

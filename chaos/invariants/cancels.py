@@ -49,7 +49,7 @@ def _goes_on(case: Case, answer: Op) -> str:
 def _deaths_of_slots(children: Iterable[ChildMove]) -> dict[int, list[float]]:
     """When processes of each number ended, in order: in an hour a number may come to be somebody else's."""
     found: dict[int, list[float]] = defaultdict(list)
-    for move in sorted(children, key=lambda move: move.at):
+    for move in children:
         if move.event == "slot.down" and move.pid is not None:
             found[move.pid].append(move.at)
     return found

@@ -26,7 +26,6 @@ TRANSITIONS: Final = {
 }
 NOTES: Final = frozenset({"submit", "due", "inherit", "found"})  # in the record, and no move
 DAMAGED: Final = "corrupt_payload"  # ends a task from wherever it stands
-DAMAGING: Final = ("payload.", "disk.")  # faults that may take a task out of its queue or its lease
 ANYWHERE: Final = ""  # a state that a crash of the store may have set back
 
 
@@ -86,12 +85,8 @@ def _had_started(case: Case, impact: Impact) -> str:
 def _strayed(case: Case, impact: Impact) -> str:
     """What regrow has to search for had been lost, though it was found in the end."""
     is_found = any(move.move == "found" for move in case.moves)
-    is_explained = bool(impact.crashes) or any(it.fault.startswith(DAMAGING) for it in impact.docket.strikes)
-    return (
-        "it was in no queue and under no lease any more, until a search found it"
-        if is_found and not is_explained
-        else ""
-    )
+    is_lost = is_found and not impact.is_store_damaged
+    return "it was in no queue and under no lease any more, until a search found it" if is_lost else ""
 
 
 def _came_late(case: Case, impact: Impact) -> str:

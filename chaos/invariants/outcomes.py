@@ -10,7 +10,7 @@ from typing import Final
 from regrow.chaos.docket import COMPLETED, ENDED, GONE, LAST, Case, Sighting, is_decisive
 from regrow.chaos.history import TaskMove
 from regrow.chaos.impact import SLACK_S, UNSYNCED_S, Impact
-from regrow.chaos.invariants.moves import DAMAGED, DAMAGING
+from regrow.chaos.invariants.moves import DAMAGED
 from regrow.chaos.invariants.ruling import NO_MARKS, NO_RECORD, Facts, Ruling, Violation
 from regrow.chaos.kinds import KINDS, value_of
 
@@ -230,7 +230,7 @@ def _failed_for_nothing(case: Case, facts: Facts) -> str:
             "" if has_raised or is_starving(facts) else "it failed with an exception, and no run of it has raised one"
         )
     if end.error_kind == DAMAGED:
-        is_explained = facts.impact.crashes or any(it.fault.startswith(DAMAGING) for it in facts.docket.strikes)
+        is_explained = facts.impact.is_store_damaged
         return "" if is_explained else "what is stored of it does not fit together, and no fault has damaged it"
     if end.error_kind in DEATHS and case.terms.ends != "quarantined":
         hits, least = facts.impact.hits(case), DEATHS[end.error_kind]

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from regrow.chaos import undo
-from regrow.chaos.journal import Header, Intent, Journal, Undone, damaged, outstanding, read, unknown
+from regrow.chaos.journal import Header, Intent, Journal, Record, Undone, damaged, outstanding, read, unknown
 from regrow.chaos.lineage import lives
 from regrow.runtime import endpoints
 from regrow.runtime.errors import ConfigError
@@ -46,8 +46,12 @@ def _left(path: Path) -> Left:
     records = read(path)
     problems = [f"line {number} of {path} is damaged and was passed over" for number in damaged(path)]
     problems += [f"{strike.fault} was done, and how it is undone cannot be read" for strike in unknown(records)]
-    writers = [it.pid for it in records if isinstance(it, Header) and lives(it.pid, it.started_at)]
-    return Left(path, outstanding(records), next(iter(writers), 0), tuple(problems))
+    return Left(path, outstanding(records), _writer(records), tuple(problems))
+
+
+def _writer(records: Iterable[Record]) -> int:
+    """The process that writes the journal, if it still runs; else 0."""
+    return next((it.pid for it in records if isinstance(it, Header) and lives(it.pid, it.started_at)), 0)
 
 
 def heal(found: Left) -> Iterator[tuple[Intent, tuple[str, ...], tuple[str, ...]]]:
@@ -79,8 +83,7 @@ def tidy(data_dir: Path | None) -> None:
             records = read(path)
         except ConfigError:
             continue  # somebody else's
-        is_written = any(isinstance(record, Header) and Path(f"/proc/{record.pid}").exists() for record in records)
-        if not is_written and not outstanding(records):
+        if not _writer(records) and not outstanding(records):
             shutil.rmtree(path.parent, ignore_errors=True)
 
 

@@ -32,29 +32,38 @@ class Permission(msgspec.Struct, frozen=True):
 
 def attach(gateway: str) -> Scene:
     """The scene of a running tree that allows chaos, and of none that comes after it.  Raises ConfigError, and TreeUnreadable."""
-    scene = local(gateway)
+    scene, root = _local(gateway)
     permission(gateway)
-    return replace(scene, read_tree=only(scene.read_tree, gateway, scene.read_tree().pid or 0))
+    return replace(scene, read_tree=only(scene.read_tree, gateway, root))
 
 
 def local(gateway: str) -> Scene:
     """The scene of a running tree of this machine.  Raises ConfigError, and TreeUnreadable."""
-    try:
-        is_url = urlsplit(gateway).scheme == "http" and urlsplit(gateway).port is not None
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise ConfigError(f"{gateway} is no gateway of this machine: say its URL, as http://127.0.0.1:8000")
+    return _local(gateway)[0]
+
+
+def _local(gateway: str) -> tuple[Scene, int]:
+    """And the pid of its root."""
+    port = _port(gateway)
     scene = Scene.of(gateway)
     root = scene.read_tree().pid or 0
-    port = urlsplit(gateway).port
-    assert port is not None
     if not _listens(root, port):
         raise ConfigError(
             f"the tree at {gateway} is not of this machine: no process {root} of yours listens there; "
             "do faults on the machine where it runs, as its user"
         )
-    return scene
+    return scene, root
+
+
+def _port(gateway: str) -> int:
+    try:
+        url = urlsplit(gateway)
+        port = url.port if url.scheme == "http" else None
+    except ValueError:
+        port = None
+    if port is None:
+        raise ConfigError(f"{gateway} is no gateway of this machine: say its URL, as http://127.0.0.1:8000")
+    return port
 
 
 def permission(gateway: str) -> Permission:
